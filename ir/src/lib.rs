@@ -1,0 +1,49 @@
+//! The nouns of sailplan: what every stage passes on. Values in, values out; no files, no clocks, no devices.
+//!
+//! Reading order: [`Op`] and its table, [`Graph`], [`Model`]; [`Fleet`] and [`Request`]; [`Domains`] and [`Form`];
+//! [`Placement`]; [`Verified`].
+
+mod activations;
+mod arena;
+mod collective;
+mod diagnostic;
+mod domain;
+mod dtype;
+mod estimate;
+mod fleet;
+mod graph;
+mod id;
+mod model;
+mod op;
+mod placement;
+mod program;
+mod request;
+mod text;
+mod units;
+mod verify;
+mod weights;
+
+pub use activations::{
+    ActivationNeed, Activations, Home, LocalBuffer, RankView, StageActivations, arriving, stage_activations,
+};
+pub use arena::{Lifetime, assign};
+pub use collective::{Algorithm, CollectiveKind, Message, Step, Use, even_chunk};
+pub use diagnostic::{At, Diagnostic, Diagnostics, Place};
+pub use domain::{Domains, Partition, lcm};
+pub use dtype::DType;
+pub use estimate::{Certificate, Estimate, MemoryUse, Resources, Status};
+pub use fleet::{
+    Attachment, Coding, Compute, Duplex, Edge, Fleet, Host, Link, LinkState, Links, SailKind, SailRun,
+    Wire as FleetWire,
+};
+pub use graph::{Dim, Extents, Graph, Node, Role, Tensor};
+pub use id::{ClassId, DomainId, NodeId, SailId, TensorId, ValueId};
+pub use model::{LayerClass, Model, Segment};
+pub use op::{Constant, Op, Operand, Row};
+pub use placement::{Choice, Hop, Placement, Price, Stage};
+pub use program::{Action, Form, Instruction, Layout, Program, block_granule};
+pub use request::{Objective, Request, Wire};
+pub use text::{class_text, form_text, model_text, placement_text};
+pub use units::{Bytes, BytesPerSecond, FlopsPerSecond, Picoseconds, QuantityError};
+pub use verify::{Verified, Verify, check_layouts, layout_after};
+pub use weights::{WeightEntry, WeightIndex};

@@ -1,0 +1,195 @@
+//! The closed list of operators and its table of facts. Sharding rules, prices, printing, checking and the plan
+//! verifier read the same row; a new operator is one row here, one kernel and one case.
+
+use serde::{Deserialize, Serialize};
+use std::hash::{Hash, Hasher};
+
+/// A finite constant of the model that is compared bit for bit.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Constant(pub f32);
+
+impl PartialEq for Constant {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+impl Eq for Constant {}
+impl Hash for Constant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+/// An operator with the attributes that every shard of it keeps. Axes are positional; the letters in each comment
+/// are the *domains* of the table row: equal letters are cut alike.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Op {
+    /// Rows of a table: tokens `t`, table `vd` → `td`.
+    Embed,
+    /// `x / sqrt(mean(x²) + epsilon) · gain` over the last axis: `td`, gain `d` → `td`. (Zhang & Sennrich 2019.)
+    RmsNorm {
+        /// Added to the mean square.
+        epsilon: Constant,
+    },
+    /// Matrix product with a weight stored by output rows: `tk`, `nk` → `tn`.
+    Linear,
+    /// Adds a vector to each row: `tn`, `n` → `tn`.
+    Bias,
+    /// Rotary position embedding on adjacent pairs of each head (Su et al. 2021): `th` → `th`; an optional second
+    /// operand divides each pair's frequency.
+    Rope {
+        /// Elements of a head.
+        head_dim: u32,
+        /// Leading elements of each head that rotate.
+        rotary_dim: u32,
+        /// Base of the frequencies, 10000 in the paper.
+        base: Constant,
+    },
+    /// Appends the new tokens' rows to a cache: `sh`, `th` → `sh`.
+    KvAppend {
+        /// Elements of a head.
+        head_dim: u32,
+    },
+    /// Causal grouped-query attention, `softmax(q·kᵀ/√head_dim)·v`: `th`, `sh`, `sh` → `th`. The query axis holds
+    /// `heads × head_dim` elements, the others `kv_heads × head_dim`.
+    Attention {
+        /// Query heads of the whole layer.
+        heads: u32,
+        /// Key-value heads of the whole layer.
+        kv_heads: u32,
+        /// Elements of a head.
+        head_dim: u32,
+    },
+    /// `silu(gate) · up` (Shazeer 2020): `tf`, `tf` → `tf`.
+    SwiGlu,
+    /// Sum of two equal shapes: `td`, `td` → `td`.
+    Add,
+    /// The rows whose logits are wanted (the last token of each sequence): `td` → `od`.
+    LastToken,
+}
+
+/// One row of the operator table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Name in text forms and in rules.
+    pub name: &'static str,
+    /// Domain letters, one per axis: `inputs->output`; an input after `?` is optional.
+    pub signature: &'static str,
+    /// Output letters along which the operator may be cut: each part needs only its part of the operands.
+    pub split: &'static str,
+    /// Summed letters: a part over a slice of them is a partial sum.
+    pub contract: &'static str,
+}
+
+impl Op {
+    /// The facts about this operator.
+    #[must_use]
+    pub const fn row(self) -> Row {
+        let (name, signature, split, contract) = match self {
+            Self::Embed => ("embed", "t,vd->td", "d", "v"),
+            Self::RmsNorm { .. } => ("rms_norm", "td,d->td", "", ""),
+            Self::Linear => ("linear", "tk,nk->tn", "n", "k"),
+            Self::Bias => ("bias", "tn,n->tn", "n", ""),
+            Self::Rope { .. } => ("rope", "th,?r->th", "h", ""),
+            Self::KvAppend { .. } => ("kv_append", "sh,th->sh", "h", ""),
+            Self::Attention { .. } => ("attention", "th,sh,sh->th", "h", ""),
+            Self::SwiGlu => ("swiglu", "tf,tf->tf", "f", ""),
+            Self::Add => ("add", "td,td->td", "d", ""),
+            Self::LastToken => ("last_token", "td->od", "d", ""),
+        };
+        Row { name, signature, split, contract }
+    }
+
+    /// Elements that must stay together along an axis that carries letter `h`: a head, or on the query side of
+    /// attention the heads that share one KV head. 1 for every other letter.
+    #[must_use]
+    pub fn atom(self, operand: Operand, letter: char) -> u64 {
+        let heads_axis = letter == 'h';
+        match self {
+            Self::Rope { head_dim, .. } | Self::KvAppend { head_dim } if heads_axis => u64::from(head_dim),
+            Self::Attention { heads, kv_heads, head_dim } if heads_axis => match operand {
+                Operand::Input(1 | 2) => u64::from(head_dim),
+                _ => u64::from(head_dim) * u64::from(heads / kv_heads.max(1)),
+            },
+            _ => 1,
+        }
+    }
+
+    /// Whether the cache operand of this operator is read in full and written by one row a token.
+    #[must_use]
+    pub const fn appends(self) -> bool {
+        matches!(self, Self::KvAppend { .. })
+    }
+}
+
+/// Which tensor of an operator application is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operand {
+    /// The input with this position.
+    Input(usize),
+    /// The one output.
+    Output,
+}
+
+impl Row {
+    /// Letters of each input, with whether it is optional.
+    pub fn inputs(self) -> impl Iterator<Item = (&'static str, bool)> {
+        let (inputs, _) = self.signature.split_once("->").unwrap_or((self.signature, ""));
+        inputs.split(',').map(|letters| match letters.strip_prefix('?') {
+            Some(rest) => (rest, true),
+            None => (letters, false),
+        })
+    }
+
+    /// Letters of the output.
+    #[must_use]
+    pub fn output(self) -> &'static str {
+        self.signature.split_once("->").map_or("", |parts| parts.1)
+    }
+
+    /// Letters of one operand; empty when it does not exist.
+    #[must_use]
+    pub fn letters(self, operand: Operand) -> &'static str {
+        match operand {
+            Operand::Input(index) => self.inputs().nth(index).map_or("", |input| input.0),
+            Operand::Output => self.output(),
+        }
+    }
+
+    /// Least and greatest number of inputs.
+    #[must_use]
+    pub fn arity(self) -> (usize, usize) {
+        (self.inputs().filter(|input| !input.1).count(), self.inputs().count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADS: Op = Op::Attention { heads: 8, kv_heads: 2, head_dim: 4 };
+
+    #[test]
+    fn rows_parse() {
+        let row = Op::Rope { head_dim: 4, rotary_dim: 4, base: Constant(1e4) }.row();
+        assert_eq!(row.arity(), (1, 2));
+        assert_eq!(row.letters(Operand::Input(1)), "r");
+        assert_eq!(HEADS.row().letters(Operand::Output), "th");
+    }
+
+    #[test]
+    fn split_and_contract_letters_stand_in_the_signature() {
+        for op in [Op::Embed, Op::Linear, Op::Bias, HEADS, Op::SwiGlu, Op::Add, Op::LastToken] {
+            let row = op.row();
+            assert!(row.split.chars().all(|letter| row.output().contains(letter)), "{}", row.name);
+            assert!(row.contract.chars().all(|letter| !row.output().contains(letter)), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_query_atom_is_a_group_of_heads() {
+        assert_eq!(HEADS.atom(Operand::Input(0), 'h'), 16);
+        assert_eq!(HEADS.atom(Operand::Input(1), 'h'), 4);
+    }
+}

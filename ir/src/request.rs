@@ -1,0 +1,128 @@
+//! What the user asks of a plan: the workload, its limits and what to minimise.
+
+use crate::{DType, Extents};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The workload and the objective.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Prompt tokens of each sequence (P).
+    pub prompt: u64,
+    /// Tokens to generate for each sequence (G).
+    pub generate: u64,
+    /// Sequences side by side (B).
+    pub batch: u64,
+    /// Positions the caches must hold for each sequence (C).
+    pub context: u64,
+    /// Prompt tokens that go through the prefill program at once.
+    pub chunk: u64,
+    /// Type of activations on the links.
+    pub wire: Wire,
+    /// Type of the KV caches.
+    pub cache: DType,
+    /// What is minimised.
+    pub objective: Objective,
+}
+
+/// Type that crosses the links between cards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Wire {
+    /// Exact.
+    #[default]
+    #[serde(rename = "f32")]
+    F32,
+    /// Half the bytes, rounded to nearest even at each send.
+    #[serde(rename = "bf16")]
+    Bf16,
+}
+
+impl Wire {
+    /// Bytes of one element.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+/// What is minimised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// Prefill plus all decode steps.
+    #[default]
+    Request,
+    /// One decode step.
+    Decode,
+    /// The prompt.
+    Prefill,
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Request => "request",
+            Self::Decode => "decode",
+            Self::Prefill => "prefill",
+        })
+    }
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            prompt: 512,
+            generate: 128,
+            batch: 1,
+            context: 2048,
+            chunk: 512,
+            wire: Wire::F32,
+            cache: DType::F32,
+            objective: Objective::Request,
+        }
+    }
+}
+
+impl Request {
+    /// Tokens of one sequence that go through the prefill program at once at most.
+    #[must_use]
+    pub fn chunk_tokens(&self) -> u64 {
+        self.chunk.min(self.prompt).max(1)
+    }
+
+    /// Passes of the prefill program over the prompt.
+    #[must_use]
+    pub fn chunks(&self) -> u64 {
+        self.prompt.div_ceil(self.chunk_tokens())
+    }
+
+    /// The largest step of the prefill program: what buffers are sized for.
+    #[must_use]
+    pub fn prefill_limit(&self) -> Extents {
+        Extents {
+            tokens: self.chunk_tokens().saturating_mul(self.batch),
+            context: self.context.saturating_mul(self.batch),
+            outputs: self.batch,
+        }
+    }
+
+    /// The largest step of the decode program.
+    #[must_use]
+    pub fn decode_limit(&self) -> Extents {
+        Extents { tokens: self.batch, context: self.context.saturating_mul(self.batch), outputs: self.batch }
+    }
+
+    /// How often the prefill pass and the decode step count in the objective.
+    #[must_use]
+    pub fn weights(&self) -> (u64, u64) {
+        match self.objective {
+            Objective::Request => (1, self.generate),
+            Objective::Decode => (0, 1),
+            Objective::Prefill => (1, 0),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Invariants of a graph: references, order, arity, shapes.
+
+use crate::{Diagnostic, Diagnostics, Dim, Graph, Node, Operand, Role, Verify};
+
+impl Verify for Graph {
+    fn problems(&self) -> Diagnostics {
+        let mut problems = Diagnostics::default();
+        let mut made: Vec<bool> = self.tensors.iter().map(|tensor| tensor.role != Role::Value).collect();
+        for tensor in &self.tensors {
+            check_tensor(tensor, &mut problems);
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            let name = node.op.row().name;
+            let known = node.inputs.iter().chain([&node.output]).all(|id| id.index() < self.tensors.len());
+            if !known {
+                problems.push(Diagnostic::new(format!("n{index} ({name}) names a tensor that does not exist")));
+                continue;
+            }
+            if let Some(input) = node.inputs.iter().find(|input| !made[input.index()]) {
+                let input = &self[*input].name;
+                problems.push(Diagnostic::new(format!("n{index} ({name}) reads `{input}` before it is made")));
+            }
+            if std::mem::replace(&mut made[node.output.index()], true) {
+                let output = &self[node.output].name;
+                problems.push(Diagnostic::new(format!("n{index} ({name}) makes `{output}` a second time")));
+            }
+            if let Err(reason) = check_shapes(self, node) {
+                problems.push(Diagnostic::new(format!("n{index} ({name} → `{}`): {reason}", self[node.output].name)));
+            }
+        }
+        if self.nodes.is_empty() {
+            problems.push(Diagnostic::new("the graph has no operators"));
+        }
+        problems
+    }
+}
+
+fn check_tensor(tensor: &crate::Tensor, problems: &mut Diagnostics) {
+    let name = &tensor.name;
+    if tensor.axes.iter().any(|axis| axis.fixed() == Some(0)) {
+        problems.push(Diagnostic::new(format!("tensor `{name}` has an axis of size 0")));
+    }
+    let elements = tensor.axes.iter().try_fold(1u64, |product, axis| product.checked_mul(axis.fixed().unwrap_or(1)));
+    if elements.is_none_or(|elements| elements > 1 << 48) {
+        problems.push(Diagnostic::new(format!("tensor `{name}` has more than 2^48 elements")));
+    }
+    if let Some(row) = tensor.axes.last().and_then(|axis| axis.fixed())
+        && !row.is_multiple_of(tensor.dtype.block())
+    {
+        let (dtype, block) = (tensor.dtype, tensor.dtype.block());
+        problems.push(Diagnostic::new(format!(
+            "rows of `{name}` have {row} elements, not whole {dtype} blocks of {block}"
+        )));
+    }
+}
+
+/// Equal letters have equal sizes, except where the operator relates them by its atoms (heads).
+fn check_shapes(graph: &Graph, node: &Node) -> Result<(), String> {
+    let row = node.op.row();
+    let (least, most) = row.arity();
+    if !(least..=most).contains(&node.inputs.len()) {
+        return Err(format!("takes {least} to {most} operands, has {}", node.inputs.len()));
+    }
+    let mut units: Vec<(char, Dim, u64)> = Vec::new();
+    let inputs = node.inputs.iter().enumerate().map(|(index, &tensor)| (Operand::Input(index), tensor));
+    for (operand, tensor) in inputs.chain([(Operand::Output, node.output)]) {
+        let (letters, axes) = (row.letters(operand), &graph[tensor].axes);
+        if letters.len() != axes.len() {
+            return Err(format!("`{}` has {} axes, expected {}", graph[tensor].name, axes.len(), letters.len()));
+        }
+        for (letter, &dim) in letters.chars().zip(axes) {
+            let atom = node.op.atom(operand, letter);
+            let counted = in_atoms(dim, atom)
+                .ok_or_else(|| format!("axis {dim} of `{}` is not a multiple of {atom}", graph[tensor].name))?;
+            match units.iter().find(|known| known.0 == letter) {
+                Some(&(_, other, _)) if other != counted => {
+                    return Err(format!("`{}` has {dim} where {other} × {atom} was expected", graph[tensor].name));
+                }
+                Some(_) => {}
+                None => units.push((letter, counted, atom)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn in_atoms(dim: Dim, atom: u64) -> Option<Dim> {
+    match dim {
+        Dim::Fixed(size) if atom > 0 && size.is_multiple_of(atom) => Some(Dim::Fixed(size / atom)),
+        Dim::Fixed(_) => None,
+        symbol => Some(symbol),
+    }
+}

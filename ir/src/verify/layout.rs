@@ -1,0 +1,95 @@
+//! The typed-layout check of a sharded program: a fold that accepts exactly the legal combinations. It trusts the
+//! operator table and five conversions, and knows nothing of e-graphs or solvers.
+
+use crate::{Action, Diagnostic, Diagnostics, Graph, Instruction, Layout, NodeId, Operand, Program};
+
+/// Checks that `program` computes the template's output: every value's layout follows from its operands, and every
+/// operator is applied to the operands that the template gives it.
+#[must_use]
+pub fn check_layouts(template: &Graph, program: &Program) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    for (index, made) in program.instructions.iter().enumerate() {
+        if made.inputs.iter().any(|input| input.index() >= index) {
+            problems.push(Diagnostic::new(format!("v{index} reads a value that is not made yet")));
+            return problems;
+        }
+        if let Err(reason) = check(template, program, made) {
+            problems.push(Diagnostic::new(format!("v{index} ({}): {reason}", made.action)));
+        }
+    }
+    let result = program.output();
+    if result.map(|made| Some(made.tensor)) != Some(template.output()) {
+        problems.push(Diagnostic::new("the last value is not the template's output"));
+    }
+    problems
+}
+
+fn check(template: &Graph, program: &Program, made: &Instruction) -> Result<(), String> {
+    let inputs: Vec<&Instruction> = program.inputs(made).collect();
+    match (made.action, inputs.as_slice()) {
+        (Action::Leaf, []) => match (template.producer(made.tensor), made.layout) {
+            (None, Layout::Whole | Layout::Sharded(_)) => Ok(()),
+            _ => Err("not a leaf of the template".into()),
+        },
+        (Action::Compute(node), _) => check_compute(template, node, made, &inputs),
+        (_, [input]) if input.tensor == made.tensor => {
+            let legal = match made.action {
+                Action::Slice => input.layout == Layout::Whole && matches!(made.layout, Layout::Sharded(_)),
+                Action::AllGather => matches!(input.layout, Layout::Sharded(_)) && made.layout == Layout::Whole,
+                Action::AllReduce => input.layout == Layout::Partial && made.layout == Layout::Whole,
+                Action::ReduceScatter => input.layout == Layout::Partial && matches!(made.layout, Layout::Sharded(_)),
+                Action::Collect => input.layout != Layout::Partial && made.layout == Layout::Host,
+                Action::Leaf | Action::Compute(_) => false,
+            };
+            if legal {
+                Ok(())
+            } else {
+                Err(format!("{} applied to {} gives no {}", made.action, input.layout, made.layout))
+            }
+        }
+        _ => Err("wrong operands".into()),
+    }
+}
+
+fn check_compute(template: &Graph, node: NodeId, made: &Instruction, inputs: &[&Instruction]) -> Result<(), String> {
+    let logical = template.nodes.get(node.index()).ok_or("no such node")?;
+    if logical.output != made.tensor || !logical.inputs.iter().eq(inputs.iter().map(|input| &input.tensor)) {
+        return Err("operands are not the template's".into());
+    }
+    let layouts: Vec<Layout> = inputs.iter().map(|input| input.layout).collect();
+    match layout_after(template, node, &layouts) {
+        Some(layout) if layout == made.layout => Ok(()),
+        Some(layout) => Err(format!("gives {layout}, not {}", made.layout)),
+        None => Err(format!("operands {layouts:?} have no common cut")),
+    }
+}
+
+/// The layout of a node's result on operands in these layouts; `None` when the combination means nothing.
+#[must_use]
+pub fn layout_after(template: &Graph, node: NodeId, operands: &[Layout]) -> Option<Layout> {
+    let row = template[node].op.row();
+    if operands.iter().all(|layout| *layout == Layout::Whole) {
+        return Some(Layout::Whole);
+    }
+    let cut = operands.iter().enumerate().find_map(|(index, layout)| match layout {
+        Layout::Sharded(axis) => row.letters(Operand::Input(index)).chars().nth(usize::from(*axis)),
+        _ => None,
+    })?;
+    let agrees = operands.iter().enumerate().all(|(index, layout)| {
+        let axis = row.letters(Operand::Input(index)).chars().position(|letter| letter == cut);
+        match (axis, layout) {
+            (Some(axis), Layout::Sharded(held)) => axis == usize::from(*held),
+            (None, Layout::Whole) => true,
+            _ => false,
+        }
+    });
+    if !agrees {
+        None
+    } else if row.contract.contains(cut) {
+        Some(Layout::Partial)
+    } else if row.split.contains(cut) {
+        row.output().chars().position(|letter| letter == cut).map(|axis| Layout::Sharded(axis as u8))
+    } else {
+        None
+    }
+}
