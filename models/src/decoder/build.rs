@@ -1,0 +1,111 @@
+//! Writes the graph of a decoder. Weights carry the names GGUF gives them, so that both front ends make one graph.
+
+use super::{Decoder, LayerNumbers};
+use sailplan_ir::{Constant, DType, Dim, Graph, Op, Role, TensorId};
+use std::collections::BTreeMap;
+
+/// The graph; `dtypes` gives each weight's type and says which optional weights (biases, rotary factors, an output
+/// matrix of its own) there are. A required weight without an entry becomes F32: the caller compares.
+pub(crate) fn graph(decoder: &Decoder, dtypes: &BTreeMap<String, DType>) -> Graph {
+    let mut build = Build { decoder, dtypes, graph: Graph::default(), factors: None };
+    let hidden = decoder.hidden;
+    let tokens = build.graph.tensor("tokens", &[Dim::Tokens], DType::I32, Role::Tokens);
+    let table = build.weight("token_embd.weight", &[decoder.vocab, hidden]);
+    build.factors = build.optional("rope_freqs.weight", &[u64::from(decoder.rotary_dim / 2)]);
+    let mut x = build.graph.apply(Op::Embed, &[tokens, table], "x", &[Dim::Tokens, Dim::Fixed(hidden)]);
+    for (index, &layer) in decoder.layers.iter().enumerate() {
+        x = build.attention(x, index, layer);
+        x = build.feed_forward(x, index, layer);
+    }
+    build.head(x, table);
+    build.graph
+}
+
+struct Build<'a> {
+    decoder: &'a Decoder,
+    dtypes: &'a BTreeMap<String, DType>,
+    graph: Graph,
+    factors: Option<TensorId>,
+}
+
+impl Build<'_> {
+    fn attention(&mut self, x: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
+        let head_dim = self.decoder.head_dim;
+        let queries = u64::from(layer.heads) * u64::from(head_dim);
+        let keys = u64::from(layer.kv_heads) * u64::from(head_dim);
+        let norm = self.norm(x, &format!("blk.{index}.attn_norm"), "attn_norm");
+        let q = self.linear(norm, &format!("blk.{index}.attn_q"), queries, "q");
+        let k = self.linear(norm, &format!("blk.{index}.attn_k"), keys, "k");
+        let v = self.linear(norm, &format!("blk.{index}.attn_v"), keys, "v");
+        let q = self.rope(q, "q_rope");
+        let k = self.rope(k, "k_rope");
+        let k = self.append(k, format!("blk.{index}.k_cache"), "k_all");
+        let v = self.append(v, format!("blk.{index}.v_cache"), "v_all");
+        let op = Op::Attention { heads: layer.heads, kv_heads: layer.kv_heads, head_dim };
+        let attended = self.graph.apply(op, &[q, k, v], "attn", &[Dim::Tokens, Dim::Fixed(queries)]);
+        let out = self.linear(attended, &format!("blk.{index}.attn_output"), self.decoder.hidden, "attn_out");
+        self.same_shape(Op::Add, &[x, out], "x_attn")
+    }
+
+    fn feed_forward(&mut self, x: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
+        let norm = self.norm(x, &format!("blk.{index}.ffn_norm"), "ffn_norm");
+        let gate = self.linear(norm, &format!("blk.{index}.ffn_gate"), layer.ffn, "gate");
+        let up = self.linear(norm, &format!("blk.{index}.ffn_up"), layer.ffn, "up");
+        let act = self.same_shape(Op::SwiGlu, &[gate, up], "ffn_act");
+        let out = self.linear(act, &format!("blk.{index}.ffn_down"), self.decoder.hidden, "ffn_out");
+        self.same_shape(Op::Add, &[x, out], "x")
+    }
+
+    /// A tied head reads the embedding table.
+    fn head(&mut self, x: TensorId, table: TensorId) {
+        let (hidden, vocab) = (Dim::Fixed(self.decoder.hidden), self.decoder.vocab);
+        let last = self.graph.apply(Op::LastToken, &[x], "x_last", &[Dim::Outputs, hidden]);
+        let norm = self.norm(last, "output_norm", "output_norm");
+        let matrix = self.optional("output.weight", &[vocab, self.decoder.hidden]).unwrap_or(table);
+        self.graph.apply(Op::Linear, &[norm, matrix], "logits", &[Dim::Outputs, Dim::Fixed(vocab)]);
+    }
+
+    fn norm(&mut self, x: TensorId, weight: &str, name: &str) -> TensorId {
+        let gain = self.weight(&format!("{weight}.weight"), &[self.decoder.hidden]);
+        self.same_shape(Op::RmsNorm { epsilon: Constant(self.decoder.epsilon) }, &[x, gain], name)
+    }
+
+    fn linear(&mut self, x: TensorId, weight: &str, rows: u64, name: &str) -> TensorId {
+        let row = self.graph[x].axes.last().and_then(|axis| axis.fixed()).unwrap_or(0);
+        let matrix = self.weight(&format!("{weight}.weight"), &[rows, row]);
+        let product = self.graph.apply(Op::Linear, &[x, matrix], name, &[Dim::Tokens, Dim::Fixed(rows)]);
+        match self.optional(&format!("{weight}.bias"), &[rows]) {
+            Some(bias) => self.same_shape(Op::Bias, &[product, bias], &format!("{name}_biased")),
+            None => product,
+        }
+    }
+
+    fn rope(&mut self, x: TensorId, name: &str) -> TensorId {
+        let Decoder { head_dim, rotary_dim, rope_base, .. } = *self.decoder;
+        let op = Op::Rope { head_dim, rotary_dim, base: Constant(rope_base) };
+        let inputs: Vec<TensorId> = [x].into_iter().chain(self.factors).collect();
+        self.same_shape(op, &inputs, name)
+    }
+
+    fn append(&mut self, x: TensorId, cache: String, name: &str) -> TensorId {
+        let width = self.graph[x].axes.last().copied().unwrap_or(Dim::Fixed(0));
+        let cache = self.graph.tensor(cache, &[Dim::Context, width], DType::F32, Role::Cache);
+        self.same_shape(Op::KvAppend { head_dim: self.decoder.head_dim }, &[cache, x], name)
+    }
+
+    /// Applies an operator whose output has the shape of its first operand.
+    fn same_shape(&mut self, op: Op, inputs: &[TensorId], name: &str) -> TensorId {
+        let axes = inputs.first().map(|&first| self.graph[first].axes.clone()).unwrap_or_default();
+        self.graph.apply(op, inputs, name, &axes)
+    }
+
+    fn weight(&mut self, name: &str, sizes: &[u64]) -> TensorId {
+        let axes: Vec<Dim> = sizes.iter().map(|&size| Dim::Fixed(size)).collect();
+        let dtype = self.dtypes.get(name).copied().unwrap_or(DType::F32);
+        self.graph.tensor(name, &axes, dtype, Role::Weight)
+    }
+
+    fn optional(&mut self, name: &str, sizes: &[u64]) -> Option<TensorId> {
+        self.dtypes.contains_key(name).then(|| self.weight(name, sizes))
+    }
+}

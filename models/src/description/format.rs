@@ -1,0 +1,126 @@
+//! The fields of a RON description, as a user writes them.
+
+use sailplan_ir::DType;
+use serde::Deserialize;
+
+/// A dense decoder of the Llama family.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decoder {
+    pub(crate) name: String,
+    /// Width of the residual stream.
+    pub(crate) hidden: u64,
+    pub(crate) layers: u64,
+    /// Query heads.
+    pub(crate) heads: u64,
+    /// Default: as many as heads.
+    pub(crate) kv_heads: Option<u64>,
+    /// Default: hidden / heads.
+    pub(crate) head_dim: Option<u64>,
+    /// Leading elements of each head that rotate. Default: all.
+    pub(crate) rotary_dim: Option<u64>,
+    /// Width of the feed-forward part.
+    pub(crate) ffn: u64,
+    pub(crate) vocab: u64,
+    /// Longest context the model was trained for.
+    pub(crate) context: Option<u64>,
+    pub(crate) norm_epsilon: f32,
+    pub(crate) rope_base: f32,
+    /// Whether there is a tensor of rotary frequency factors (Llama 3.1).
+    #[serde(default)]
+    pub(crate) rope_factors: bool,
+    /// Whether the head reads the embedding table.
+    #[serde(default)]
+    pub(crate) tied: bool,
+    /// Matrices of the layers that add a bias.
+    #[serde(default)]
+    pub(crate) biases: Vec<Part>,
+    pub(crate) dtypes: Dtypes,
+}
+
+/// Element types of the matrices; `default` holds where nothing else is said. Norms and biases are F32.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dtypes {
+    pub(crate) default: DType,
+    pub(crate) embed: Option<DType>,
+    pub(crate) output: Option<DType>,
+    pub(crate) q: Option<DType>,
+    pub(crate) k: Option<DType>,
+    pub(crate) v: Option<DType>,
+    pub(crate) attn_output: Option<DType>,
+    pub(crate) gate: Option<DType>,
+    pub(crate) up: Option<DType>,
+    pub(crate) down: Option<DType>,
+    /// Types that only some layers have, as mixed quantisations do.
+    #[serde(default)]
+    pub(crate) overrides: Vec<Override>,
+}
+
+/// Another type for some matrices of some layers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Override {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) layers: Vec<u64>,
+    pub(crate) dtype: DType,
+}
+
+/// A matrix of a layer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Part {
+    Q,
+    K,
+    V,
+    AttnOutput,
+    Gate,
+    Up,
+    Down,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::AttnOutput, Self::Gate, Self::Up, Self::Down];
+
+    /// Its name in this format.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Q => "q",
+            Self::K => "k",
+            Self::V => "v",
+            Self::AttnOutput => "attn_output",
+            Self::Gate => "gate",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+
+    /// Its name in a GGUF file, after `blk.N.`.
+    pub(crate) const fn tensor(self) -> &'static str {
+        match self {
+            Self::Q => "attn_q",
+            Self::K => "attn_k",
+            Self::V => "attn_v",
+            Self::AttnOutput => "attn_output",
+            Self::Gate => "ffn_gate",
+            Self::Up => "ffn_up",
+            Self::Down => "ffn_down",
+        }
+    }
+}
+
+impl Dtypes {
+    /// The type of a part where no override speaks.
+    pub(crate) fn of(&self, part: Part) -> DType {
+        let own = match part {
+            Part::Q => self.q,
+            Part::K => self.k,
+            Part::V => self.v,
+            Part::AttnOutput => self.attn_output,
+            Part::Gate => self.gate,
+            Part::Up => self.up,
+            Part::Down => self.down,
+        };
+        own.unwrap_or(self.default)
+    }
+}
