@@ -1,0 +1,95 @@
+//! Fleet files: RON text to a checked fleet, and the fleets that ship with the program.
+
+use ron::extensions::Extensions;
+use sailplan_ir::{At, Diagnostic, Diagnostics, Fleet, Verified, Verify};
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        /// Names and texts of the fleets that ship with the program.
+        #[must_use]
+        pub fn shipped_fleets() -> &'static [(&'static str, &'static str)] {
+            &[$(($name, include_str!(concat!("../fleets/", $name, ".ron")))),*]
+        }
+    };
+}
+
+shipped!(
+    "innerjib7ea-x1",
+    "innerjib7ea-x2-mesh",
+    "innerjib7ea-x2-ring",
+    "innerjib7ea-x2-star",
+    "innerjib7ea-x4-mesh",
+    "innerjib7ea-x4-ring",
+    "innerjib7ea-x4-star",
+    "innerjib7ea-x8-mesh",
+    "innerjib7ea-x8-ring",
+    "innerjib7ea-x8-star",
+    "innerjib7ea-x16-mesh",
+    "innerjib7ea-x16-ring",
+    "innerjib7ea-x16-star",
+    "innerjib7ea-x32-mesh",
+    "innerjib7ea-x32-ring",
+    "innerjib7ea-x32-star",
+    "innerjib7ea-x64-mesh",
+    "innerjib7ea-x64-ring",
+    "innerjib7ea-x64-star",
+);
+
+/// Text of a shipped fleet, by name with or without `.ron`.
+#[must_use]
+pub fn shipped_fleet(name: &str) -> Option<&'static str> {
+    let stem = name.strip_suffix(".ron").unwrap_or(name);
+    shipped_fleets().iter().find(|shipped| shipped.0 == stem).map(|shipped| shipped.1)
+}
+
+/// Reads and checks a fleet.
+///
+/// # Errors
+/// Syntax and type errors with their place, or every broken invariant with the place of its field.
+pub fn parse_fleet(file: &str, text: &str) -> Result<Verified<Fleet>, Diagnostics> {
+    let options =
+        ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME | Extensions::UNWRAP_VARIANT_NEWTYPES);
+    let fleet: Fleet = options.from_str(text).map_err(|error| syntax(file, text, &error))?;
+    fleet.verify().map_err(|problems| located(file, text, problems))
+}
+
+fn syntax(file: &str, text: &str, error: &ron::error::SpannedError) -> Diagnostics {
+    let start = byte_of(text, error.span.start.line, error.span.start.col);
+    let end = byte_of(text, error.span.end.line, error.span.end.col).max(start);
+    let diagnostic = Diagnostic::new(error.code.to_string()).at(file, At::Span(start..end));
+    diagnostic
+        .hint("a fleet is `Fleet(name: …, kinds: {…}, sails: […], links: Ring(rate: …, latency: …), host: (…))`")
+        .into()
+}
+
+/// Byte offset of a 1-based line and column (in characters), clamped to the text.
+fn byte_of(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let rest = text.get(start..).unwrap_or("");
+    let within = rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(offset, _)| offset);
+    (start + within).min(text.len())
+}
+
+/// Problems name a field first (`kinds.a.memory …`); its last part is looked up in the text.
+fn located(file: &str, text: &str, mut problems: Diagnostics) -> Diagnostics {
+    for problem in &mut problems.0 {
+        let path = problem.message.split([' ', ':']).next().unwrap_or("");
+        let span = field_span(text, path);
+        let at = span.map_or(At::Whole, At::Span);
+        *problem = problem.clone().at(file, at);
+    }
+    problems
+}
+
+/// The key of a dotted path: each part is searched after the one before it.
+fn field_span(text: &str, path: &str) -> Option<std::ops::Range<usize>> {
+    let mut from = 0;
+    let mut span = None;
+    for part in path.split('.') {
+        let bare = text[from..].find(&format!("{part}:")).or_else(|| text[from..].find(&format!("\"{part}\":")));
+        let start = from + bare?;
+        from = start + part.len();
+        span = Some(start..from);
+    }
+    span
+}

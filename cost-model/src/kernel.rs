@@ -1,0 +1,107 @@
+//! Bytes and operations of one operator on one card's local tensors, read from the operator table's shapes.
+
+use sailplan_ir::{Bytes, DType, Op};
+
+/// A tensor as one card holds it: extents with the symbols bound, and its type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Local {
+    /// Elements along each axis, outermost first.
+    pub axes: Vec<u64>,
+    /// Element type.
+    pub dtype: DType,
+}
+
+/// What an operator moves and computes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Work {
+    /// Bytes read from and written to the card's memory.
+    pub bytes: Bytes,
+    /// Floating-point operations; a multiply-add is two.
+    pub flops: u64,
+}
+
+impl Local {
+    /// Elements, saturating.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.axes.iter().fold(1, |product, &axis| product.saturating_mul(axis))
+    }
+
+    /// Bytes, whole blocks, saturating.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        let blocks = self.elements().div_ceil(self.dtype.block());
+        Bytes(blocks.saturating_mul(self.dtype.block_bytes()))
+    }
+
+    /// Bytes of one step along the outermost axis.
+    fn row_bytes(&self) -> Bytes {
+        Self { axes: self.axes.iter().skip(1).copied().collect(), dtype: self.dtype }.bytes()
+    }
+
+    fn outermost(&self) -> u64 {
+        self.axes.first().copied().unwrap_or(1)
+    }
+}
+
+/// Work of `op` on local operands. An embedding reads one table row a token; an append writes the new rows only;
+/// attention reads both caches up to the context; everything else reads its operands and writes its result once.
+#[must_use]
+pub fn work(op: Op, inputs: &[Local], output: &Local) -> Work {
+    let read: Bytes = inputs.iter().map(Local::bytes).sum();
+    let moved = read + output.bytes();
+    let elements = output.elements();
+    match op {
+        Op::Embed => {
+            let rows = inputs.first().map_or(0, Local::outermost);
+            let row = inputs.get(1).map_or(Bytes(0), Local::row_bytes);
+            Work { bytes: row.times(rows) + output.bytes(), flops: 0 }
+        }
+        Op::Linear => {
+            let depth = inputs.first().and_then(|x| x.axes.last().copied()).unwrap_or(0);
+            Work { bytes: moved, flops: elements.saturating_mul(depth).saturating_mul(2) }
+        }
+        Op::KvAppend { .. } => {
+            let new = inputs.get(1).map_or(Bytes(0), Local::bytes);
+            let rows = inputs.get(1).map_or(0, Local::outermost);
+            Work { bytes: new + output.row_bytes().times(rows), flops: 0 }
+        }
+        Op::Attention { .. } => {
+            let context = inputs.get(1).map_or(0, Local::outermost);
+            Work { bytes: moved, flops: elements.saturating_mul(context).saturating_mul(4) }
+        }
+        Op::LastToken => Work { bytes: output.bytes() + output.bytes(), flops: 0 },
+        Op::RmsNorm { .. } | Op::Rope { .. } => Work { bytes: moved, flops: elements.saturating_mul(4) },
+        Op::SwiGlu => Work { bytes: moved, flops: elements.saturating_mul(6) },
+        Op::Bias | Op::Add => Work { bytes: moved, flops: elements },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(axes: &[u64], dtype: DType) -> Local {
+        Local { axes: axes.to_vec(), dtype }
+    }
+
+    /// 2048 × 2048 Q4_0 = 131,072 blocks × 18 B = 2,359,296 B; plus 2048 × 4 B in and out.
+    #[test]
+    fn a_matrix_vector_product_reads_its_weights_once() {
+        let x = local(&[1, 2048], DType::F32);
+        let done = work(Op::Linear, &[x.clone(), local(&[2048, 2048], DType::Q4_0)], &x);
+        assert_eq!(done.bytes, Bytes(2_359_296 + 2 * 8192));
+        assert_eq!(done.flops, 2 * 2048 * 2048);
+    }
+
+    /// One row of 2048 Q4_0 = 64 blocks × 18 B, one row of F32 out.
+    #[test]
+    fn an_embedding_reads_one_row() {
+        let done = work(
+            Op::Embed,
+            &[local(&[1], DType::I32), local(&[32000, 2048], DType::Q4_0)],
+            &local(&[1, 2048], DType::F32),
+        );
+        assert_eq!(done.bytes, Bytes(64 * 18 + 8192));
+    }
+}

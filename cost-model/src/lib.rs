@@ -1,0 +1,94 @@
+//! What things take: kernels on a card's memory, collectives and messages on links, the host's link, and a bound that
+//! no plan can beat. Pure functions of a verified fleet and a request; every coefficient comes from the fleet file.
+
+mod bound;
+mod fleet_file;
+mod kernel;
+mod links;
+mod route;
+
+pub use bound::lower_bound;
+pub use fleet_file::{parse_fleet, shipped_fleet, shipped_fleets};
+pub use kernel::{Local, Work, work};
+pub use links::Collectives;
+
+use sailplan_ir::{Bytes, Compute, DType, Extents, Fleet, Picoseconds, Request, Resources, SailId, Verified};
+
+/// Prices for one fleet and one request.
+pub struct CostModel<'a> {
+    /// The fleet.
+    pub fleet: &'a Verified<Fleet>,
+    /// The request.
+    pub request: &'a Verified<Request>,
+    /// Links and collectives.
+    pub links: Collectives,
+}
+
+/// The program that is priced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    /// A chunk of the prompt.
+    Prefill,
+    /// One token of each sequence.
+    Decode,
+}
+
+impl<'a> CostModel<'a> {
+    /// Prepares routes; collectives are priced on demand and remembered.
+    #[must_use]
+    pub fn new(fleet: &'a Verified<Fleet>, request: &'a Verified<Request>) -> Self {
+        Self { fleet, request, links: Collectives::new(fleet) }
+    }
+
+    /// What the symbolic axes stand for when a phase is priced. Decode sees the average context of its steps: step i
+    /// of G attends to P + i + 1 positions, so the mean is P + (G + 1)/2, exact for costs linear in the context.
+    /// Prefill sees the average end of its chunks.
+    #[must_use]
+    pub fn extents(&self, phase: Phase) -> Extents {
+        let request = self.request;
+        let (tokens, context) = match phase {
+            Phase::Prefill => {
+                let chunks = request.chunks();
+                (request.prompt.div_ceil(chunks), (request.prompt * (chunks + 1)).div_ceil(2 * chunks))
+            }
+            Phase::Decode => (1, request.prompt + (request.generate + 1).div_ceil(2)),
+        };
+        let batch = request.batch;
+        Extents { tokens: tokens.saturating_mul(batch), context: context.saturating_mul(batch), outputs: batch }
+    }
+
+    /// `max(bytes / DDR rate, flops / compute rate) + overhead` on one card; the larger term takes the time.
+    #[must_use]
+    pub fn kernel(&self, sail: SailId, work: Work, dtype: DType) -> Resources {
+        let kind = self.fleet.kind(sail);
+        let memory = kind.bandwidth.time(work.bytes);
+        let arithmetic = match &kind.compute {
+            Compute::Unknown => Picoseconds(0),
+            Compute::Rates(rates) => rates
+                .get(&dtype)
+                .or_else(|| rates.get(&DType::F32))
+                .map_or(Picoseconds(0), |rate| rate.time(work.flops)),
+        };
+        if memory >= arithmetic {
+            Resources { ddr: memory + kind.overhead, ..Resources::default() }
+        } else {
+            Resources { compute: arithmetic, ddr: kind.overhead, ..Resources::default() }
+        }
+    }
+
+    /// Fixed time of one instruction on the slowest card of a group.
+    #[must_use]
+    pub fn overhead(&self, group: &[SailId]) -> Picoseconds {
+        group.iter().map(|&sail| self.fleet.kind(sail).overhead).max().unwrap_or_default()
+    }
+
+    /// One exchange with the host: all `bytes` cross the shared link, or the largest share a link of its own.
+    #[must_use]
+    pub fn host(&self, shares: &[Bytes]) -> Picoseconds {
+        let bytes = match self.fleet.host.attachment {
+            sailplan_ir::Attachment::Shared => shares.iter().copied().sum(),
+            sailplan_ir::Attachment::PerSail => shares.iter().copied().max().unwrap_or_default(),
+        };
+        self.fleet.host.latency + self.fleet.host.rate.time(bytes)
+    }
+}

@@ -1,0 +1,56 @@
+//! Shortest paths over the physical links.
+
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+use sailplan_ir::{Fleet, FleetWire};
+use std::collections::VecDeque;
+
+/// The wires of a fleet and, from every vertex to every other, the first wire of a path with the fewest hops.
+pub(crate) struct Routes {
+    pub(crate) wires: Vec<FleetWire>,
+    next: Vec<Vec<Option<usize>>>,
+}
+
+impl Routes {
+    /// Breadth-first from every destination; among equal paths the one over the lowest wire wins.
+    pub(crate) fn new(fleet: &Fleet) -> Self {
+        let wires = fleet.wires();
+        let mut graph = DiGraph::<(), usize>::new();
+        let vertices: Vec<NodeIndex> = (0..fleet.vertices()).map(|_| graph.add_node(())).collect();
+        for (index, wire) in wires.iter().enumerate() {
+            graph.add_edge(vertices[wire.from], vertices[wire.to], index);
+        }
+        let next = vertices.iter().map(|&to| towards(&graph, to)).collect();
+        Self { wires, next }
+    }
+
+    /// The wires from one vertex to another; empty when they are the same or not connected.
+    pub(crate) fn path(&self, from: usize, to: usize) -> impl Iterator<Item = &FleetWire> {
+        let mut at = from;
+        std::iter::from_fn(move || {
+            let wire = &self.wires[self.next[to][at]?];
+            at = wire.to;
+            Some(wire)
+        })
+    }
+}
+
+/// For every vertex, the first wire of its path to `to`.
+fn towards(graph: &DiGraph<(), usize>, to: NodeIndex) -> Vec<Option<usize>> {
+    let mut next: Vec<Option<usize>> = vec![None; graph.node_count()];
+    let mut queue = VecDeque::from([to]);
+    while let Some(here) = queue.pop_front() {
+        let mut edges: Vec<(usize, NodeIndex)> = graph
+            .edges_directed(here, petgraph::Direction::Incoming)
+            .map(|edge| (*edge.weight(), edge.source()))
+            .collect();
+        edges.sort_unstable();
+        for (wire, from) in edges {
+            if from != to && next[from.index()].is_none() {
+                next[from.index()] = Some(wire);
+                queue.push_back(from);
+            }
+        }
+    }
+    next
+}

@@ -1,0 +1,5 @@
+//! One test binary: fleets, links, prices.
+
+mod fleets;
+mod links;
+mod prices;
