@@ -1,0 +1,228 @@
+//! The planner: which form each layer class takes on each group of cards, and which segments run where.
+//!
+//! `place` is the whole search: saturate each layer class, extract the points of every class on every group, place
+//! the chain by dynamic programming, certify by an integer program. It opens no files and looks at no clock.
+
+mod analysis;
+mod assemble;
+#[cfg(test)]
+mod audit;
+mod dynamic;
+mod extract;
+mod front;
+mod language;
+mod outcome;
+mod price;
+mod program;
+mod rules;
+mod saturate;
+mod solver;
+mod space;
+mod stage;
+
+pub use outcome::{NoPlan, Outcome, PlaceError, Search};
+pub use rules::Rule;
+pub use saturate::Saturation;
+pub use space::Family;
+
+use assemble::Filled;
+use sailplan_cost_model::CostModel;
+use sailplan_ir::{Bytes, Certificate, Graph, LayerClass, Model, Picoseconds, Placement, Role, Status, Verified};
+use saturate::Choices;
+use space::Space;
+
+/// How far to search.
+#[derive(Clone, Copy, Default)]
+pub struct Config<'a> {
+    /// Which groups are considered.
+    pub family: Family,
+    /// Solve the placement program whatever its size.
+    pub prove: bool,
+    /// Told as the search goes on; it cannot change the answer.
+    pub progress: Option<&'a dyn Fn(Progress)>,
+}
+
+/// How far a search is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Forms are extracted, group by group.
+    Forms {
+        /// Groups done.
+        done: usize,
+        /// Groups in all.
+        of: usize,
+    },
+    /// Stages are being placed.
+    Stages,
+}
+
+/// The rules for one layer class, as a table.
+#[must_use]
+pub fn rule_table(class: &LayerClass) -> Vec<Rule> {
+    rules::rules(&analysis::Template::new(&class.template))
+}
+
+/// The best placement of a model on a fleet.
+///
+/// # Errors
+/// `NoPlan` with the demands in bytes when nothing fits; `Internal` when the planner contradicts itself.
+pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) -> Result<Outcome, PlaceError> {
+    let choices = saturate_all(model).map_err(PlaceError::Internal)?;
+    let build = |relaxed| {
+        Space::new(model, costs, &choices, config.family, relaxed, config.progress).map_err(PlaceError::Internal)
+    };
+    let mut space = build(true)?;
+    let mut chain = dynamic::solve(&space);
+    let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
+    if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
+        space = build(false)?;
+        chain = dynamic::solve(&space);
+        engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
+    }
+    let mut search = figures(&choices, &space);
+    let columns = program::columns(&space);
+    let solved = if config.prove || columns <= program::SMALL {
+        Some(program::solve(&space).map_err(PlaceError::Internal)?)
+    } else {
+        None
+    };
+    if let Some(solved) = &solved {
+        (search.columns, search.rows) = (solved.columns, solved.rows);
+    }
+    let exact = chain.as_ref().is_none_or(|chain| chain.exact);
+    let proven = solved.map(|solved| solved.stages);
+    let placement = decide(&space, engine, proven, exact)?.ok_or_else(|| no_plan(&space))?;
+    Ok(Outcome { placement, search })
+}
+
+/// A placement with the given stages: runs of cards with runs of segments, in order. For baselines.
+///
+/// # Errors
+/// As `place`; `NoPlan` when a stage does not fit.
+pub fn evaluate(
+    model: &Verified<Model>,
+    costs: &CostModel<'_>,
+    stages: &[(std::ops::Range<usize>, std::ops::Range<usize>)],
+) -> Result<Placement, PlaceError> {
+    let choices = saturate_all(model).map_err(PlaceError::Internal)?;
+    let family = Family { largest: stages.iter().map(|stage| stage.0.len()).max(), cards: None };
+    let cuts: Vec<dynamic::Cut> = stages
+        .iter()
+        .map(|(group, segments)| dynamic::Cut { group: group.clone(), segments: segments.clone() })
+        .collect();
+    for relaxed in [true, false] {
+        let space = Space::new(model, costs, &choices, family, relaxed, None).map_err(PlaceError::Internal)?;
+        let filled = assemble::fill(&space, &cuts).filter(|stages| assemble::holds(&space, stages));
+        match filled {
+            Some(stages) => return Ok(assemble::assemble(&space, &stages)),
+            None if relaxed => {}
+            None => return Err(no_plan(&space)),
+        }
+    }
+    Err(PlaceError::Internal("no space was tried".into()))
+}
+
+fn saturate_all(model: &Model) -> Result<Vec<Choices>, String> {
+    let logits = model.graph.output();
+    let last = model.segments.last().map(|segment| segment.class);
+    let classes = model.classes.iter().enumerate();
+    classes
+        .map(|(index, class)| {
+            let head = last.is_some_and(|last| last.index() == index) && logits.is_some();
+            saturate::saturate(&class.template, head && ends_in_outputs(&class.template))
+        })
+        .collect()
+}
+
+/// Whether a class makes rows of logits.
+fn ends_in_outputs(template: &Graph) -> bool {
+    template.output().is_some_and(|output| template[output].axes.first() == Some(&sailplan_ir::Dim::Outputs))
+}
+
+fn figures(choices: &[Choices], space: &Space<'_>) -> Search {
+    let (groups, points) = space.counts();
+    let mut egraph = Saturation::default();
+    for one in choices {
+        egraph.nodes += one.stats.nodes;
+        egraph.classes += one.stats.classes;
+        egraph.iterations = egraph.iterations.max(one.stats.iterations);
+    }
+    Search { egraph, classes: choices.len(), groups, points, columns: 0, rows: 0 }
+}
+
+/// The engine's answer and the program's must agree; the program decides where the engine's mixes were not exact.
+fn decide(
+    space: &Space<'_>,
+    engine: Option<Vec<Filled>>,
+    proven: Option<Option<Vec<Filled>>>,
+    exact: bool,
+) -> Result<Option<Placement>, PlaceError> {
+    let engine = engine.map(|stages| assemble::assemble(space, &stages));
+    let ended = |placement: Placement, status, method: &str, bound| {
+        let space = "stages on intervals of the link order, forms of the saturated rules, balanced shares".to_owned();
+        Placement { certificate: Certificate { status, method: method.to_owned(), space, bound }, ..placement }
+    };
+    let Some(proven) = proven else {
+        return Ok(engine.map(|placement| {
+            let objective = placement.estimate.objective;
+            if exact {
+                return ended(placement, Status::Proven, "dynamic programming", objective);
+            }
+            let bound = assemble::relaxed(space).max(placement.estimate.lower_bound);
+            ended(placement, Status::WithinGap, "dynamic programming with greedy mixes", bound)
+        }));
+    };
+    let proven = proven.map(|stages| assemble::assemble(space, &stages));
+    match (engine, proven) {
+        (None, None) => Ok(None),
+        (None, Some(proven)) if exact => Err(PlaceError::Internal(format!(
+            "the engine found nothing, the integer program {:?}",
+            proven.estimate.objective
+        ))),
+        (None, Some(proven)) => {
+            let objective = proven.estimate.objective;
+            Ok(Some(ended(proven, Status::Proven, "integer program", objective)))
+        }
+        (Some(engine), Some(proven)) => {
+            let (ours, theirs) = (engine.estimate.objective, proven.estimate.objective);
+            if agree(ours, theirs) {
+                // The engine's is kept: its ties are broken by card and cut. Its objective is the smaller to rounding.
+                return Ok(Some(ended(engine, Status::Proven, "dynamic programming and integer program", ours)));
+            }
+            if ours < theirs || exact {
+                return Err(PlaceError::Internal(format!("the engine found {ours:?}, the integer program {theirs:?}")));
+            }
+            Ok(Some(ended(proven, Status::Proven, "integer program", theirs)))
+        }
+        (Some(placement), None) => Err(PlaceError::Internal(format!(
+            "the engine found {:?}, the integer program nothing",
+            placement.estimate.objective
+        ))),
+    }
+}
+
+/// Equal to the solver's tolerance: coefficients are microseconds in floating point, integrality is met to 1e-6.
+fn agree(engine: Picoseconds, program: Picoseconds) -> bool {
+    engine.0.abs_diff(program.0) <= engine.0 / 10_000_000 + 1
+}
+
+fn no_plan(space: &Space<'_>) -> PlaceError {
+    let request = space.costs.request;
+    let graph = &space.model.graph;
+    let caches = graph.with_role(Role::Cache).map(|id| graph[id].bytes(request.decode_limit())).sum();
+    let sails: Vec<_> = space.costs.fleet.ids().take(space.cards).collect();
+    let activations = (0..space.cards)
+        .flat_map(|start| space.front(&(start..start + 1)).iter().flatten())
+        .map(|point| sailplan_ir::stage_activations(&point.needs[0], 1).total())
+        .max()
+        .unwrap_or_default();
+    PlaceError::NoPlan(NoPlan {
+        weights: space.model.weight_bytes(),
+        caches,
+        activations,
+        capacity: sails.iter().map(|&sail| space.capacity(sail)).sum::<Bytes>(),
+        sails: sails.len(),
+        context: request.context,
+    })
+}

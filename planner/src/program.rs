@@ -1,0 +1,262 @@
+//! Placement as an integer program over the same space as the engine, with mixes of points inside a stage: the
+//! certificate. Groups form a path along the link order; each run of equal segments is dealt to groups; segments keep
+//! their order; memory is a row per card.
+
+use crate::dynamic::Cut;
+use crate::solver;
+use crate::space::{Interval, Space};
+use crate::stage::Counts;
+use good_lp::{Constraint, Expression, ProblemVariables, Solution, Variable, constraint, variable};
+use sailplan_ir::{Bytes, Picoseconds, SailId};
+use std::ops::Range;
+
+/// Above this many columns the program is only solved on demand.
+pub(crate) const SMALL: usize = 1500;
+
+/// Consecutive segments of one class.
+struct Run {
+    class: usize,
+    segments: Range<usize>,
+}
+
+/// Columns and rows, and the stages of the optimum with their mixes; `None` when nothing fits.
+pub(crate) struct Solved {
+    pub(crate) columns: usize,
+    pub(crate) rows: usize,
+    pub(crate) stages: Option<Vec<(Cut, Counts)>>,
+}
+
+/// Variables of one group.
+struct GroupVariables {
+    group: Interval,
+    /// 1 when the group is a stage.
+    used: Variable,
+    /// 1 when it is the first stage.
+    first: Variable,
+    /// For each run, for each point, how many segments.
+    dealt: Vec<Vec<Variable>>,
+    /// For each run, 1 when any of it is here; only where memory matters.
+    present: Vec<Variable>,
+}
+
+struct Builder<'a> {
+    space: &'a Space<'a>,
+    runs: Vec<Run>,
+    variables: ProblemVariables,
+    columns: usize,
+    rows: Vec<Constraint>,
+    objective: Expression,
+}
+
+/// Number of columns the program would have.
+pub(crate) fn columns(space: &Space<'_>) -> usize {
+    let runs = runs(space);
+    let points = |group: &Interval| -> usize {
+        let front = space.front(group);
+        runs.iter().map(|run| front[run.class].len() + usize::from(!space.relaxed)).sum::<usize>() + 2
+    };
+    space.groups().iter().map(points).sum::<usize>() + (space.cards + 1) * runs.len()
+}
+
+/// Solves it.
+pub(crate) fn solve(space: &Space<'_>) -> Result<Solved, String> {
+    let mut builder = Builder {
+        space,
+        runs: runs(space),
+        variables: ProblemVariables::new(),
+        columns: 0,
+        rows: Vec::new(),
+        objective: Expression::default(),
+    };
+    let groups: Vec<GroupVariables> = space.groups().into_iter().map(|group| builder.group(group)).collect();
+    builder.path(&groups);
+    builder.deal(&groups);
+    builder.order(&groups);
+    if !space.relaxed {
+        groups.iter().for_each(|group| builder.memory(group));
+    }
+    let Builder { runs, variables, columns, rows, objective, .. } = builder;
+    let count = rows.len();
+    let solution = solver::minimise(variables, objective, rows)?;
+    let stages = solution.map(|solution| decode(space, &runs, &groups, &solution)).transpose()?;
+    Ok(Solved { columns, rows: count, stages })
+}
+
+fn runs(space: &Space<'_>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (index, segment) in space.model.segments.iter().enumerate() {
+        match runs.last_mut() {
+            // The first segment is a run of its own: it tells which group is first.
+            Some(run) if index > 1 && run.class == segment.class.index() => run.segments.end += 1,
+            _ => runs.push(Run { class: segment.class.index(), segments: index..index + 1 }),
+        }
+    }
+    runs
+}
+
+fn micros(time: Picoseconds) -> f64 {
+    time.0 as f64 / 1e6
+}
+
+fn megabytes(bytes: Bytes) -> f64 {
+    bytes.0 as f64 / 1e6
+}
+
+impl Builder<'_> {
+    fn binary(&mut self) -> Variable {
+        self.columns += 1;
+        self.variables.add(variable().binary())
+    }
+
+    fn group(&mut self, group: Interval) -> GroupVariables {
+        let (used, first) = (self.binary(), self.binary());
+        let front = self.space.front(&group);
+        let request = self.space.costs.request;
+        let mut dealt = Vec::new();
+        for index in 0..self.runs.len() {
+            let run = &self.runs[index];
+            let most = run.segments.len() as f64;
+            let mut columns = Vec::new();
+            for point in &front[run.class] {
+                self.columns += 1;
+                let column = self.variables.add(variable().integer().min(0).max(most));
+                self.objective += micros(point.objective(request)) * column;
+                columns.push(column);
+            }
+            dealt.push(columns);
+        }
+        let present =
+            if self.space.relaxed { Vec::new() } else { (0..self.runs.len()).map(|_| self.binary()).collect() };
+        let spread = self.space.broadcast(&group);
+        let spread = micros(self.space.weighted(spread.prefill, spread.decode));
+        self.objective += spread * used - spread * first;
+        self.rows.push(constraint!(first - used <= 0));
+        GroupVariables { group, used, first, dealt, present }
+    }
+
+    /// Used groups form one path: one is first, one is last, and each other one follows a group that ends at or before
+    /// its start, with the message between them.
+    fn path(&mut self, groups: &[GroupVariables]) {
+        let cards = self.space.cards;
+        let sum = |select: &dyn Fn(&GroupVariables) -> Option<Expression>| -> Expression {
+            groups.iter().filter_map(select).sum()
+        };
+        self.rows.push(constraint!(sum(&|group| Some(group.first.into())) == 1));
+        let mut arriving: Vec<Expression> = vec![Expression::default(); cards + 1];
+        let mut leaving: Vec<Expression> = vec![Expression::default(); cards + 1];
+        let uniform = self.space.uniform;
+        let hops = (1..=cards).flat_map(|end| (end..cards).map(move |start| (end, start)));
+        for (end, start) in hops.filter(|(end, start)| !uniform || start == end) {
+            self.columns += 1;
+            let link = self.variables.add(variable().min(0).max(1));
+            let hop = self.space.message(SailId(end as u16 - 1), SailId(start as u16));
+            self.objective += micros(self.space.weighted(hop.prefill, hop.decode)) * link;
+            arriving[start] += link;
+            leaving[end] += link;
+        }
+        let mut last = Expression::default();
+        for position in 0..=cards {
+            let starting = sum(&|group| (group.group.start == position).then(|| group.used - group.first));
+            self.rows.push(constraint!(starting - arriving[position].clone() == 0));
+            let ending = sum(&|group| (group.group.end == position).then(|| group.used.into()));
+            if position > 0 {
+                self.columns += 1;
+                let stop = self.variables.add(variable().min(0).max(1));
+                last += stop;
+                self.rows.push(constraint!(ending - leaving[position].clone() - stop == 0));
+            }
+        }
+        self.rows.push(constraint!(last == 1));
+    }
+
+    /// Every segment is on one group, and only on groups that are used.
+    fn deal(&mut self, groups: &[GroupVariables]) {
+        for (index, run) in self.runs.iter().enumerate() {
+            let most = run.segments.len() as f64;
+            let here = |group: &GroupVariables| -> Expression { group.dealt[index].iter().copied().sum() };
+            let everywhere: Expression = groups.iter().map(here).sum();
+            self.rows.push(constraint!(everywhere == most));
+            for group in groups {
+                self.rows.push(constraint!(here(group) - most * group.used <= 0));
+            }
+        }
+        for group in groups {
+            let first: Expression = group.dealt[0].iter().copied().sum();
+            self.rows.push(constraint!(first - group.first == 0));
+        }
+    }
+
+    /// `done[i][r]`: run r is complete on groups that start before card i. A group may not hold a run that is complete
+    /// before it, nor a run whose predecessor is incomplete at its end.
+    fn order(&mut self, groups: &[GroupVariables]) {
+        let runs = self.runs.len();
+        let done: Vec<Vec<Variable>> =
+            (0..=self.space.cards).map(|_| (0..runs).map(|_| self.binary()).collect()).collect();
+        for pair in done.windows(2) {
+            for (&earlier, &later) in pair[0].iter().zip(&pair[1]) {
+                self.rows.push(constraint!(earlier - later <= 0));
+            }
+        }
+        for group in groups {
+            for (index, run) in self.runs.iter().enumerate() {
+                let most = run.segments.len() as f64;
+                let here: Expression = group.dealt[index].iter().copied().sum();
+                self.rows.push(constraint!(here.clone() + most * done[group.group.start][index] <= most));
+                if index > 0 {
+                    self.rows.push(constraint!(here - most * done[group.group.end][index - 1] <= 0));
+                }
+            }
+        }
+    }
+
+    /// Residents add up; activations are bounded by those of every class that is present.
+    fn memory(&mut self, group: &GroupVariables) {
+        let front = self.space.front(&group.group);
+        for (index, run) in self.runs.iter().enumerate() {
+            let here: Expression = group.dealt[index].iter().copied().sum();
+            self.rows.push(constraint!(here - run.segments.len() as f64 * group.present[index] <= 0));
+        }
+        for rank in 0..group.group.len() {
+            let sail = SailId((group.group.start + rank) as u16);
+            let alignment = self.space.costs.fleet.kind(sail).granularity;
+            self.columns += 1;
+            let activations = self.variables.add(variable().min(0));
+            let mut total: Expression = activations.into();
+            for (index, run) in self.runs.iter().enumerate() {
+                for (point, &column) in front[run.class].iter().zip(&group.dealt[index]) {
+                    total += megabytes(point.resident(rank).total()) * column;
+                    let need = sailplan_ir::stage_activations(&point.needs[rank], alignment).total();
+                    self.rows.push(constraint!(activations - megabytes(need) * group.present[index] >= 0));
+                }
+            }
+            self.rows.push(constraint!(total <= megabytes(self.space.capacity(sail))));
+        }
+    }
+}
+
+/// Stages in order; each run's segments go to its groups in order of the cards.
+fn decode(
+    space: &Space<'_>,
+    runs: &[Run],
+    groups: &[GroupVariables],
+    solution: &impl Solution,
+) -> Result<Vec<(Cut, Counts)>, String> {
+    let mut stages: Vec<(Cut, Counts)> = Vec::new();
+    let mut placed = 0;
+    for group in groups {
+        let mut counts: Counts = space.front(&group.group).iter().map(|points| vec![0; points.len()]).collect();
+        let mut here = 0;
+        for (run, columns) in runs.iter().zip(&group.dealt) {
+            for (point, &column) in columns.iter().enumerate() {
+                let count = solution.value(column).round() as u64;
+                counts[run.class][point] += count;
+                here += count as usize;
+            }
+        }
+        if here > 0 {
+            stages.push((Cut { group: group.group.clone(), segments: placed..placed + here }, counts));
+            placed += here;
+        }
+    }
+    if placed == space.model.segments.len() { Ok(stages) } else { Err("the solver lost a segment".into()) }
+}

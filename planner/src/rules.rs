@@ -1,0 +1,140 @@
+//! The rule table. Every rule is an equation between two families of local tensors, valid for any number of ranks and
+//! any partition, and has one direction. `split` and `contract` are generated from the operator table; the others are
+//! identities of slices and collectives.
+//!
+//! | kind | equation | guard |
+//! |---|---|---|
+//! | split | `op(a…)` = `all-gather.j(op(slice.j a…))` for an output letter j | every operand whole |
+//! | contract | `op(a…)` = `all-reduce(op(slice.k a…))` for a summed letter k | every operand whole |
+//! | cancel | `slice.a(all-gather.a p)` = `p` | none |
+//! | scatter | `slice.a(all-reduce p)` = `reduce-scatter.a p` | none |
+//! | reduce | `all-reduce p` = `all-gather.a(reduce-scatter.a p)` | the axis can be cut |
+//! | collect | `collect(all-gather.a p)` = `collect.a p` | none |
+//!
+//! Why saturation ends: a slice is only introduced on a whole family, of which each logical tensor has one, and every
+//! other rule makes terms over families that exist; tensors × layouts are finitely many.
+
+use crate::analysis::{Layouts, Template};
+use crate::language::Term;
+use egg::{ConditionalApplier, EGraph, Id, Pattern, Rewrite, Subst, Var};
+use sailplan_ir::{Layout, Op, Operand};
+
+/// One line of the table, ready to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Kind, operator and letter: `split linear n`.
+    pub name: String,
+    /// Left side.
+    pub left: String,
+    /// Right side.
+    pub right: String,
+    guard: Guard,
+}
+
+/// The condition of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Guard {
+    None,
+    /// Operands `?a0…` are whole, and operand `cut` can be cut along `axis`.
+    Whole {
+        operands: usize,
+        cut: usize,
+        axis: u8,
+    },
+    /// The tensor of `?p` can be cut along `axis` and is no cache.
+    Cuttable {
+        axis: u8,
+    },
+}
+
+/// All rules for one layer class.
+#[must_use]
+pub(crate) fn rules(template: &Template) -> Vec<Rule> {
+    let mut table = Vec::new();
+    for (index, &op) in template.ops.iter().enumerate() {
+        let arities: std::collections::BTreeSet<usize> =
+            template.graph.nodes.iter().filter(|node| node.op == op).map(|node| node.inputs.len()).collect();
+        for arity in arities {
+            let row = op.row();
+            table.extend(row.split.chars().filter_map(|letter| operator_rule(op, index, arity, letter, false)));
+            table.extend(row.contract.chars().filter_map(|letter| operator_rule(op, index, arity, letter, true)));
+        }
+    }
+    let axes = template.graph.tensors.iter().map(|tensor| tensor.axes.len()).max().unwrap_or(0) as u8;
+    for axis in 0..axes {
+        table.extend(layout_rules(axis));
+    }
+    table
+}
+
+fn operator_rule(op: Op, index: usize, arity: usize, letter: char, contract: bool) -> Option<Rule> {
+    let row = op.row();
+    let position = |operand| row.letters(operand).chars().position(|other| other == letter).map(|axis| axis as u8);
+    let axes: Vec<Option<u8>> = (0..arity).map(|operand| position(Operand::Input(operand))).collect();
+    let (cut, axis) = axes.iter().enumerate().find_map(|(operand, axis)| axis.map(|axis| (operand, axis)))?;
+    let whole: Vec<String> = (0..arity).map(|operand| format!("?a{operand}")).collect();
+    let sliced: Vec<String> = axes
+        .iter()
+        .zip(&whole)
+        .map(|(axis, variable)| axis.map_or(variable.clone(), |axis| format!("(slice.{axis} {variable})")))
+        .collect();
+    let local = format!("(op@{index} {})", sliced.join(" "));
+    let right = if contract {
+        format!("(all-reduce {local})")
+    } else {
+        format!("(all-gather.{} {local})", position(Operand::Output)?)
+    };
+    Some(Rule {
+        name: format!("{} {} {letter} @{index}/{arity}", if contract { "contract" } else { "split" }, row.name),
+        left: format!("(op@{index} {})", whole.join(" ")),
+        right,
+        guard: Guard::Whole { operands: arity, cut, axis },
+    })
+}
+
+fn layout_rules(axis: u8) -> [Rule; 4] {
+    let rule = |name: &str, left: &str, right: &str, guard| Rule {
+        name: format!("{name} {axis}"),
+        left: left.replace('A', &axis.to_string()),
+        right: right.replace('A', &axis.to_string()),
+        guard,
+    };
+    [
+        rule("cancel", "(slice.A (all-gather.A ?p))", "?p", Guard::None),
+        rule("scatter", "(slice.A (all-reduce ?p))", "(reduce-scatter.A ?p)", Guard::None),
+        rule("reduce", "(all-reduce ?p)", "(all-gather.A (reduce-scatter.A ?p))", Guard::Cuttable { axis }),
+        rule("collect", "(collect (all-gather.A ?p))", "(collect.A ?p)", Guard::None),
+    ]
+}
+
+impl Rule {
+    /// The rule as egg runs it.
+    pub(crate) fn rewrite(&self) -> Result<Rewrite<Term, Layouts>, String> {
+        let parse = |side: &str| side.parse::<Pattern<Term>>().map_err(|error| format!("{}: {error}", self.name));
+        let (left, right) = (parse(&self.left)?, parse(&self.right)?);
+        let guard = self.guard.clone();
+        let condition = move |egraph: &mut EGraph<Term, Layouts>, _: Id, found: &Subst| guard.holds(egraph, found);
+        Rewrite::new(self.name.as_str(), left, ConditionalApplier { condition, applier: right })
+    }
+}
+
+impl Guard {
+    fn holds(&self, egraph: &EGraph<Term, Layouts>, found: &Subst) -> bool {
+        let fact = |name: String| {
+            let variable: Var = name.parse().ok()?;
+            found.get(variable).and_then(|&id| egraph[id].data)
+        };
+        let template = &egraph.analysis.template;
+        match *self {
+            Self::None => true,
+            Self::Whole { operands, cut, axis } => {
+                let whole = |operand| fact(format!("?a{operand}")).filter(|fact| fact.layout == Layout::Whole);
+                (0..operands).all(|operand| whole(operand).is_some())
+                    && whole(cut).is_some_and(|fact| template.cuttable(fact.tensor, axis))
+            }
+            Self::Cuttable { axis } => fact("?p".to_owned()).is_some_and(|fact| {
+                usize::from(axis) < template.graph[fact.tensor].axes.len() && template.cuttable(fact.tensor, axis)
+            }),
+        }
+    }
+}

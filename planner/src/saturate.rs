@@ -1,0 +1,207 @@
+//! Runs the rules over one layer class until nothing new appears, and hands the e-graph on as a plain table of choices
+//! in an order that does not depend on egg's own ids.
+
+use crate::analysis::{Fact, Layouts, Template};
+use crate::language::{Collect, LeafName, OpName, Term};
+use crate::rules::rules;
+use egg::{EGraph, Id, Language, RecExpr, Runner, SimpleScheduler, StopReason};
+use sailplan_ir::{Action, Graph, Layout, NodeId, Role, TensorId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Far above what any class needs (a decoder layer has about 150 e-nodes); reaching it is an error, not an answer.
+const NODE_LIMIT: usize = 200_000;
+const ITERATION_LIMIT: usize = 200;
+
+/// One way to make a class's families.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Way {
+    /// Operands, as indices of classes.
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) action: WayAction,
+}
+
+/// As `ir::Action`, with an order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum WayAction {
+    Leaf,
+    Compute(NodeId),
+    AllReduce,
+    ReduceScatter,
+    AllGather,
+    Slice,
+    Collect,
+}
+
+impl WayAction {
+    pub(crate) fn action(self) -> Action {
+        match self {
+            Self::Leaf => Action::Leaf,
+            Self::Compute(node) => Action::Compute(node),
+            Self::AllReduce => Action::AllReduce,
+            Self::ReduceScatter => Action::ReduceScatter,
+            Self::AllGather => Action::AllGather,
+            Self::Slice => Action::Slice,
+            Self::Collect => Action::Collect,
+        }
+    }
+}
+
+/// A logical tensor in one layout, with every way to make it.
+#[derive(Clone, Debug)]
+pub(crate) struct Class {
+    pub(crate) fact: Fact,
+    pub(crate) ways: Vec<Way>,
+}
+
+/// The choices of one layer class.
+#[derive(Clone, Debug)]
+pub(crate) struct Choices {
+    pub(crate) template: Template,
+    /// In order of (tensor, layout).
+    pub(crate) classes: Vec<Class>,
+    /// The class that must be made.
+    pub(crate) root: usize,
+    pub(crate) stats: Saturation,
+}
+
+/// How saturation went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Saturation {
+    /// E-nodes.
+    pub nodes: usize,
+    /// E-classes.
+    pub classes: usize,
+    /// Iterations.
+    pub iterations: usize,
+}
+
+/// Saturates one class. A class whose output is logits is asked for on the host, any other whole on every rank.
+pub(crate) fn saturate(graph: &Graph, on_host: bool) -> Result<Choices, String> {
+    let template = Template::new(graph);
+    let rewrites = rules(&template).iter().map(crate::rules::Rule::rewrite).collect::<Result<Vec<_>, _>>()?;
+    run(template, on_host, &rewrites)
+}
+
+/// With further rules, given as (left, right), unguarded: how tests plant wrong ones.
+#[cfg(test)]
+pub(crate) fn saturate_with(graph: &Graph, on_host: bool, more: &[(String, String)]) -> Result<Choices, String> {
+    let template = Template::new(graph);
+    let mut rewrites = rules(&template).iter().map(crate::rules::Rule::rewrite).collect::<Result<Vec<_>, _>>()?;
+    for (index, (left, right)) in more.iter().enumerate() {
+        let parse = |side: &str| side.parse::<egg::Pattern<Term>>().map_err(|error| error.to_string());
+        rewrites.push(egg::Rewrite::new(format!("planted {index}"), parse(left)?, parse(right)?)?);
+    }
+    run(template, on_host, &rewrites)
+}
+
+fn run(template: Template, on_host: bool, rewrites: &[egg::Rewrite<Term, Layouts>]) -> Result<Choices, String> {
+    let expression = encode(&template, on_host)?;
+    let runner: Runner<Term, Layouts> = Runner::new(Layouts { template: template.clone(), conflicts: 0 })
+        .with_expr(&expression)
+        .with_scheduler(SimpleScheduler)
+        .with_node_limit(NODE_LIMIT)
+        .with_iter_limit(ITERATION_LIMIT)
+        .with_time_limit(Duration::MAX)
+        .run(rewrites);
+    if runner.egraph.analysis.conflicts > 0 {
+        return Err("two layouts were found equal: a rule is unsound".into());
+    }
+    match runner.stop_reason {
+        Some(StopReason::Saturated) => {}
+        reason => return Err(format!("the rules did not saturate: {reason:?}")),
+    }
+    let stats = Saturation {
+        nodes: runner.egraph.total_size(),
+        classes: runner.egraph.number_of_classes(),
+        iterations: runner.iterations.len(),
+    };
+    tabulate(template, &runner.egraph, runner.roots[0], stats)
+}
+
+fn encode(template: &Template, on_host: bool) -> Result<RecExpr<Term>, String> {
+    let mut expression = RecExpr::default();
+    let mut made: BTreeMap<TensorId, Id> = BTreeMap::new();
+    for (index, tensor) in template.graph.tensors.iter().enumerate() {
+        if tensor.role != Role::Value {
+            made.insert(TensorId(index as u32), expression.add(Term::Leaf(LeafName(index as u32))));
+        }
+    }
+    for node in &template.graph.nodes {
+        let op = template.ops.iter().position(|op| *op == node.op).unwrap_or(0) as u16;
+        let inputs: Option<Vec<Id>> = node.inputs.iter().map(|input| made.get(input).copied()).collect();
+        let term = Term::Op(OpName(op), inputs.ok_or("a node reads a tensor that is not made yet")?);
+        made.insert(node.output, expression.add(term));
+    }
+    if on_host {
+        let output = template.graph.output().and_then(|output| made.get(&output).copied()).ok_or("no output")?;
+        expression.add(Term::Collect(Collect(None), [output]));
+    }
+    Ok(expression)
+}
+
+/// The part of the e-graph that is typed, as a table. E-classes with the same fact are interchangeable (each stands for
+/// the same tensor in the same layout, whether or not a rule has joined them), so they are one class here.
+fn tabulate(
+    template: Template,
+    egraph: &EGraph<Term, Layouts>,
+    root: Id,
+    stats: Saturation,
+) -> Result<Choices, String> {
+    let facts: BTreeSet<Fact> = egraph.classes().filter_map(|class| class.data).collect();
+    let index: BTreeMap<Fact, usize> = facts.iter().enumerate().map(|(index, &fact)| (fact, index)).collect();
+    let mut classes: Vec<Class> = facts.iter().map(|&fact| Class { fact, ways: Vec::new() }).collect();
+    for class in egraph.classes() {
+        if let Some(fact) = class.data {
+            classes[index[&fact]].ways.extend(ways(&template, egraph, &index, fact, class.id));
+        }
+    }
+    for class in &mut classes {
+        class.ways.sort_unstable();
+        class.ways.dedup();
+    }
+    let root = egraph[root].data.and_then(|fact| index.get(&fact).copied()).ok_or("the root is not typed")?;
+    Ok(Choices { template, classes, root, stats })
+}
+
+/// The typed e-nodes of a class. Weights and caches are held in whatever layout is wanted; new state is computed where
+/// its old state is.
+fn ways(
+    template: &Template,
+    egraph: &EGraph<Term, Layouts>,
+    index: &BTreeMap<Fact, usize>,
+    fact: Fact,
+    id: Id,
+) -> Vec<Way> {
+    if matches!(template.graph[fact.tensor].role, Role::Weight | Role::Cache) {
+        return vec![Way { inputs: Vec::new(), action: WayAction::Leaf }];
+    }
+    let state = template.is_state(fact.tensor);
+    let way = |term: &Term| {
+        let facts: Option<Vec<Fact>> = term.children().iter().map(|&child| egraph[child].data).collect();
+        let inputs: Vec<usize> = facts?.iter().map(|fact| index[fact]).collect();
+        let action = way_action(template, egraph, term)?;
+        let allowed = !state || matches!(action, WayAction::Compute(_));
+        allowed.then_some(Way { inputs, action })
+    };
+    egraph[id].nodes.iter().filter_map(way).collect()
+}
+
+fn way_action(template: &Template, egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<WayAction> {
+    Some(match term {
+        Term::Leaf(_) => WayAction::Leaf,
+        Term::Slice(..) => WayAction::Slice,
+        Term::Gather(..) => WayAction::AllGather,
+        Term::Scatter(..) => WayAction::ReduceScatter,
+        Term::AllReduce(_) => WayAction::AllReduce,
+        Term::Collect(..) => WayAction::Collect,
+        Term::Op(name, inputs) => {
+            let facts: Vec<Fact> = inputs.iter().map(|&input| egraph[input].data).collect::<Option<_>>()?;
+            let layouts: Vec<Layout> = facts.iter().map(|fact| fact.layout).collect();
+            let tensors: Vec<TensorId> = facts.iter().map(|fact| fact.tensor).collect();
+            let node = template.node(template.ops[usize::from(name.0)], &tensors)?;
+            sailplan_ir::layout_after(&template.graph, node, &layouts)?;
+            WayAction::Compute(node)
+        }
+    })
+}

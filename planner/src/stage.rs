@@ -1,0 +1,65 @@
+//! One stage: the points for given numbers of segments of each class on one group, cheapest that fits.
+
+use crate::space::{Interval, Space};
+use sailplan_ir::Picoseconds;
+
+/// For each class, how many of its segments use each point.
+pub(crate) type Counts = Vec<Vec<u64>>;
+
+/// How many segments of each class use which point, and what they cost together.
+#[derive(Clone, Debug)]
+pub(crate) struct Mix {
+    pub(crate) counts: Counts,
+    pub(crate) objective: Picoseconds,
+    /// Whether no other mix can be cheaper.
+    pub(crate) exact: bool,
+}
+
+/// The cheapest mix found: all fastest when that fits (exact); else layers move to smaller points, the best exchange of
+/// time for bytes first, until it fits. `None` when not even the smallest points fit.
+pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Option<Mix> {
+    let front = space.front(group);
+    if wanted.iter().zip(front).any(|(&count, points)| count > 0 && points.is_empty()) {
+        return None;
+    }
+    let mut at: Counts = front.iter().map(|points| vec![0; points.len()]).collect();
+    for (counts, &count) in at.iter_mut().zip(wanted) {
+        if let Some(first) = counts.first_mut() {
+            *first = count;
+        }
+    }
+    let mut exact = true;
+    while !space.fits(group, &at) {
+        exact = false;
+        let (class, point) = best_exchange(space, group, &at)?;
+        at[class][point] -= 1;
+        at[class][point + 1] += 1;
+    }
+    Some(Mix { objective: objective(space, group, &at), counts: at, exact })
+}
+
+fn objective(space: &Space<'_>, group: &Interval, counts: &Counts) -> Picoseconds {
+    let request = space.costs.request;
+    let points = space.front(group).iter().zip(counts);
+    points.flat_map(|(points, counts)| points.iter().zip(counts)).map(|(point, &n)| point.objective(request) * n).sum()
+}
+
+/// The move of one segment to the next smaller point that costs least per byte; ties to the first class.
+fn best_exchange(space: &Space<'_>, group: &Interval, at: &Counts) -> Option<(usize, usize)> {
+    let request = space.costs.request;
+    let mut best: Option<(f64, usize, usize)> = None;
+    for (class, (points, counts)) in space.front(group).iter().zip(at).enumerate() {
+        for point in 0..points.len().saturating_sub(1) {
+            if counts[point] == 0 {
+                continue;
+            }
+            let saved = points[point].resident(0).total() - points[point + 1].resident(0).total();
+            let slower = points[point + 1].objective(request) - points[point].objective(request);
+            let price = slower.0 as f64 / (saved.0.max(1)) as f64;
+            if best.is_none_or(|known| price < known.0) {
+                best = Some((price, class, point));
+            }
+        }
+    }
+    best.map(|(_, class, point)| (class, point))
+}
