@@ -1,0 +1,117 @@
+//! Whether a placement fits the model, the fleet and itself, so that the rest of `emit` can index freely.
+
+use super::Source;
+use crate::plan::tensor_name;
+use sailplan_ir::{
+    Action, Algorithm, Choice, CollectiveKind, Diagnostic, Diagnostics, DomainId, Domains, LayerClass, Layout, Price,
+    Program, Role, Stage, check_layouts,
+};
+use std::collections::BTreeSet;
+
+pub(crate) fn problems(source: Source<'_>) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    let mut next = 0;
+    let mut busy = BTreeSet::new();
+    for (number, stage) in source.placement.stages.iter().enumerate() {
+        let before = number.checked_sub(1).and_then(|before| source.placement.stages.get(before));
+        let mut found = stage_problems(source, stage, before);
+        if stage.segments.start != next || stage.segments.end <= next {
+            found.push(format!("its segments {:?} do not follow segment {next}", stage.segments));
+        }
+        next = stage.segments.end;
+        found
+            .extend(stage.sails.iter().filter(|&&sail| !busy.insert(sail)).map(|sail| format!("{sail} is busy twice")));
+        found.into_iter().for_each(|found| problems.push(Diagnostic::new(format!("stage {number}: {found}"))));
+    }
+    if next as usize != source.model.segments.len() {
+        problems.push(Diagnostic::new("the stages do not cover the chain"));
+    }
+    problems
+}
+
+fn stage_problems(source: Source<'_>, stage: &Stage, before: Option<&Stage>) -> Vec<String> {
+    let mut found = Vec::new();
+    if stage.sails.is_empty() || stage.sails.iter().any(|sail| sail.index() >= source.fleet.size()) {
+        found.push("its Sails are not the fleet's".to_owned());
+    }
+    match (before, &stage.hop) {
+        (None, None) => {}
+        (Some(before), Some(hop)) if before.sails.contains(&hop.from) => {}
+        _ => found.push("its first value does not come from the stage before".to_owned()),
+    }
+    if stage.hop.as_ref().is_some_and(|hop| hop.spread.is_none() && stage.sails.len() > 1) {
+        found.push("nothing says how its first value is spread".to_owned());
+    }
+    if stage.assignment.len() != stage.segments.len() {
+        found.push("it has not one choice for each segment".to_owned());
+    }
+    for (segment, &choice) in stage.segments.clone().zip(&stage.assignment) {
+        let class = source.model.segments.get(segment as usize).map(|segment| segment.class);
+        match stage.choices.get(choice as usize) {
+            Some(chosen) if Some(chosen.form.class) == class => {}
+            _ => found.push(format!("segment {segment} has no form of its class")),
+        }
+    }
+    for (index, choice) in stage.choices.iter().enumerate() {
+        let class = source.model.classes.get(choice.form.class.index());
+        let domains = source.domains.get(choice.form.class.index());
+        let problem = match (class, domains) {
+            (Some(class), Some(domains)) => choice_problem(class, domains, choice, stage.sails.len()),
+            _ => Some("no such class".to_owned()),
+        };
+        found.extend(problem.map(|problem| format!("choice {index}: {problem}")));
+    }
+    found
+}
+
+fn choice_problem(class: &LayerClass, domains: &Domains, choice: &Choice, ranks: usize) -> Option<String> {
+    let covers = |(index, partition): (usize, &sailplan_ir::Partition)| {
+        partition.ranks() == ranks
+            && partition.units(0).start == 0
+            && partition.units(ranks - 1).end == domains.units(DomainId(index as u32))
+    };
+    if ranks == 0 || choice.partitions.len() != domains.count() || !choice.partitions.iter().enumerate().all(covers) {
+        return Some("its partitions do not deal every domain to every rank".to_owned());
+    }
+    if let Some(tensor) = class.template.tensors.iter().find(|tensor| tensor_name(&tensor.name) != tensor.name) {
+        return Some(format!("`{}` ends like a numbered slice", tensor.name));
+    }
+    let phases = [(&choice.form.prefill, &choice.prefill), (&choice.form.decode, &choice.decode)];
+    phases.into_iter().find_map(|(program, prices)| program_problem(class, program, prices, ranks))
+}
+
+fn program_problem(class: &LayerClass, program: &Program, prices: &[Price], ranks: usize) -> Option<String> {
+    let layouts = check_layouts(&class.template, program);
+    if let Some(problem) = layouts.0.first() {
+        return Some(problem.to_string());
+    }
+    if prices.len() != program.instructions.len() {
+        return Some("it has not one price for each instruction".to_owned());
+    }
+    if program.output().is_none_or(|made| !matches!(made.layout, Layout::Whole | Layout::Host)) {
+        return Some("its result is neither whole nor on the host".to_owned());
+    }
+    program.instructions.iter().zip(prices).find_map(|(made, price)| {
+        let tensor = &class.template[made.tensor];
+        let sharded_input = made.action == Action::Leaf
+            && made.layout != Layout::Whole
+            && matches!(tensor.role, Role::Input | Role::Tokens);
+        let cut_rows = made.layout == Layout::Sharded(0) && tensor.role == Role::Value;
+        if sharded_input || cut_rows || tensor.axes.len() > 2 {
+            return Some(format!("`{}` cannot be held {}", tensor.name, made.layout));
+        }
+        let kind = collective(made.action)?;
+        let known = price.algorithm.is_some_and(|algorithm: Algorithm| kind.algorithms().contains(&algorithm));
+        (ranks > 1 && !known).then(|| format!("nothing says how to do the {kind} of `{}`", tensor.name))
+    })
+}
+
+/// The collective that an action stands for.
+pub(crate) fn collective(action: Action) -> Option<CollectiveKind> {
+    match action {
+        Action::AllGather => Some(CollectiveKind::AllGather),
+        Action::AllReduce => Some(CollectiveKind::AllReduce),
+        Action::ReduceScatter => Some(CollectiveKind::ReduceScatter),
+        _ => None,
+    }
+}

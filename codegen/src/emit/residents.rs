@@ -1,0 +1,103 @@
+//! The weights and caches of one card: which slices, under which names, at which offsets.
+
+use super::segments::{Local, Needed};
+use crate::{Layers, Load, Resident, Slice};
+use sailplan_ir::{Bytes, Diagnostic, Fleet, Layout, Role, TensorId};
+use std::collections::BTreeMap;
+
+/// Residents in the making.
+#[derive(Default)]
+pub(crate) struct Residents {
+    pub(crate) weights: Vec<Resident>,
+    pub(crate) caches: Vec<Resident>,
+    /// Slices of tensors that no layer's number tells apart, in the order in which they were needed.
+    shared: BTreeMap<String, Vec<Slice>>,
+}
+
+impl Residents {
+    /// Takes in what one segment needs; what is there already is shared.
+    pub(crate) fn add(&mut self, local: &Local<'_>) -> Result<(), Diagnostic> {
+        let mut numbers: BTreeMap<String, Vec<Slice>> = BTreeMap::new();
+        for needed in local.needed()? {
+            let tensor = &local.names.tensors[needed.tensor.index()];
+            let layer = local.names.layer.filter(|_| tensor.contains("{layer}"));
+            let slices = if layer.is_some() { &mut numbers } else { &mut self.shared };
+            let slices = slices.entry(tensor.clone()).or_default();
+            if slices.contains(&needed.slice) {
+                continue;
+            }
+            slices.push(needed.slice);
+            let name = numbered(tensor, slices.len());
+            let cache = local.template()[needed.tensor].role == Role::Cache;
+            let residents = if cache { &mut self.caches } else { &mut self.weights };
+            push(residents, name, layer, &needed, local.view.alignment);
+        }
+        Ok(())
+    }
+
+    /// The name by which a segment calls a weight or a cache.
+    pub(crate) fn name(&self, local: &Local<'_>, tensor: TensorId, layout: Layout) -> String {
+        let own = &local.names.tensors[tensor.index()];
+        let slice = local.slice(tensor, layout);
+        let layered = local.names.layer.is_some() && own.contains("{layer}");
+        let mut known: Vec<Slice> =
+            if layered { Vec::new() } else { self.shared.get(own).cloned().unwrap_or_default() };
+        if layered {
+            let held = local.choice.form.residents();
+            for (_, layout) in held.range((tensor, Layout::Whole)..=(tensor, Layout::Host)) {
+                let slice = local.slice(tensor, *layout);
+                if !known.contains(&slice) {
+                    known.push(slice);
+                }
+            }
+        }
+        numbered(own, known.iter().position(|other| *other == slice).map_or(1, |index| index + 1))
+    }
+
+    /// Gives every resident its place; returns the sizes of the weights and the KV arena.
+    pub(crate) fn place(&mut self) -> (Bytes, Bytes) {
+        let place = |residents: &mut Vec<Resident>| {
+            let mut end = Bytes(0);
+            for resident in residents {
+                resident.offset = end;
+                end += resident.stride * layer_count(resident);
+            }
+            end
+        };
+        (place(&mut self.weights), place(&mut self.caches))
+    }
+
+    /// One load for each weight.
+    pub(crate) fn load(&self, fleet: &Fleet) -> Vec<Load> {
+        let load = |resident: &Resident| {
+            let bytes = resident.bytes * layer_count(resident);
+            let (weight, layers) = (resident.name.clone(), resident.layers.clone());
+            Load { weight, layers, bytes, time: fleet.host.rate.time(bytes) }
+        };
+        self.weights.iter().map(load).collect()
+    }
+}
+
+/// The first slice has the tensor's own name.
+fn numbered(tensor: &str, number: usize) -> String {
+    if number < 2 { tensor.to_owned() } else { format!("{tensor}#{number}") }
+}
+
+/// The next layer of the same slice extends the resident it follows.
+fn push(residents: &mut Vec<Resident>, name: String, layer: Option<u32>, needed: &Needed, alignment: u64) {
+    let (slice, dtype, bytes) = (needed.slice, needed.dtype, Bytes(needed.bytes));
+    let same =
+        residents.iter_mut().rev().find(|known| known.name == name && known.slice == slice && known.dtype == dtype);
+    if let (Some(Resident { layers: Some(layers), .. }), Some(layer)) = (same, layer)
+        && layers.0.end == layer
+    {
+        layers.0.end += 1;
+        return;
+    }
+    let layers = layer.map(|layer| Layers(layer..layer.saturating_add(1)));
+    residents.push(Resident { name, layers, slice, dtype, bytes, offset: Bytes(0), stride: bytes.aligned(alignment) });
+}
+
+fn layer_count(resident: &Resident) -> u64 {
+    resident.layers.as_ref().map_or(1, |layers| u64::from(layers.0.end.saturating_sub(layers.0.start)))
+}

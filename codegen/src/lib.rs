@@ -1,0 +1,21 @@
+//! From a placement to one plan per card, and from a plan's text back to a checked plan. It decides order and offsets,
+//! never homes, and knows nothing of prices, e-graphs or solvers.
+
+mod check;
+mod digest;
+mod emit;
+mod lists;
+mod plan;
+mod read;
+mod shard;
+mod verify;
+mod write;
+
+pub use check::check_model;
+pub use emit::emit;
+pub use plan::{
+    Buffer, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode, PlanTensor,
+    Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,
+};
+pub use read::read;
+pub use write::write;

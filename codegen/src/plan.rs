@@ -1,0 +1,425 @@
+//! The plan: what every card holds and runs, as the file says it. Types only; the meaning of each instruction stands
+//! at its variant, and `verify` accepts a plan only if its programs compute the model that the plan carries.
+
+use sailplan_ir::{
+    Algorithm, Bytes, Certificate, CollectiveKind, DType, Dim, Estimate, Fleet, Objective, Op, Picoseconds, Request,
+    Role, SailId,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::ops::Range;
+
+/// The version this build writes and reads.
+pub const VERSION: u32 = 1;
+
+/// One execution plan for each card of a fleet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Format version.
+    pub version: u32,
+    /// `sha256:` over the canonical text with this field empty.
+    pub digest: String,
+    /// Program and version that wrote it.
+    pub made_by: String,
+    /// The model, as far as checking and replaying need it.
+    pub model: PlanModel,
+    /// The fleet it was made for.
+    pub fleet: PlanFleet,
+    /// The workload and its limits.
+    pub request: Request,
+    /// What was minimised.
+    pub objective: Objective,
+    /// What it is predicted to take.
+    pub estimate: Estimate,
+    /// How the search ended.
+    pub certificate: Certificate,
+    /// One entry for each card with work, in order of id.
+    pub sails: Vec<SailPlan>,
+}
+
+/// The logical model: what the programs must compute.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanModel {
+    /// Short name.
+    pub name: String,
+    /// Digest of what planning depends on.
+    pub digest: String,
+    /// What was read: `gguf`, `ron`, …
+    pub source: String,
+    /// The chain, in order of execution.
+    pub chain: Vec<Link>,
+    /// The structures that the chain's links name.
+    pub classes: Vec<PlanClass>,
+}
+
+/// Segments of one class in a row.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// Name of the class.
+    pub class: String,
+    /// The layers, one segment each; without it, one segment that is no layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Layers>,
+}
+
+/// Layers `first..end`; written `"0..22"`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Layers(pub Range<u32>);
+
+impl Serialize for Layers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{}..{}", self.0.start, self.0.end))
+    }
+}
+
+impl<'de> Deserialize<'de> for Layers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bounds = text.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+        bounds
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format!("`{text}` is not a range of layers such as \"0..22\"")))
+    }
+}
+
+/// One structure of the logical model. In names, `{layer}` stands for the layer's number.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanClass {
+    /// Unique name.
+    pub name: String,
+    /// Leaves and values, with unique names.
+    pub tensors: Vec<PlanTensor>,
+    /// Operators in order; the last one's result enters the next segment.
+    pub nodes: Vec<PlanNode>,
+}
+
+/// A tensor of the logical model.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanTensor {
+    /// Name.
+    pub name: String,
+    /// Extents, outermost first.
+    pub dims: Vec<Dim>,
+    /// Element type.
+    pub dtype: DType,
+    /// Where it comes from.
+    pub role: Role,
+}
+
+/// An operator of the logical model.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanNode {
+    /// The operator.
+    pub op: Op,
+    /// Operands by name.
+    #[serde(rename = "in")]
+    pub inputs: Vec<String>,
+    /// Result by name.
+    pub out: String,
+}
+
+/// The fleet and its identity.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFleet {
+    /// Short name.
+    pub name: String,
+    /// Digest of the figures.
+    pub digest: String,
+    /// The figures.
+    pub inline: Fleet,
+}
+
+/// What one card holds and runs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SailPlan {
+    /// The card.
+    pub sail: SailId,
+    /// Its pipeline stage, from 0.
+    pub stage: u32,
+    /// All cards of the stage, in order of rank; written `"0..4, 6"`.
+    #[serde(with = "crate::lists::cards")]
+    pub group: Vec<SailId>,
+    /// Arena sizes.
+    pub memory: Memory,
+    /// Weight shards in the weights arena.
+    pub weights: Vec<Resident>,
+    /// Cache shards in the KV arena.
+    pub caches: Vec<Resident>,
+    /// What is loaded before the first step.
+    pub load: Vec<Load>,
+    /// Run once for each chunk of the prompt.
+    pub prefill: Program,
+    /// Run once for each further token.
+    pub decode: Program,
+}
+
+/// Arena sizes of one card; their sum stays within capacity − reserve.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// What the card has.
+    pub capacity: Bytes,
+    /// What plans may not use.
+    pub reserve: Bytes,
+    /// The weights arena.
+    pub weights: Bytes,
+    /// The KV arena.
+    pub kv: Bytes,
+    /// The activation arena, shared by both programs.
+    pub activations: Bytes,
+    /// The receive buffers of collectives, shared by both programs.
+    pub scratch: Bytes,
+}
+
+/// A shard of a weight or of a cache, or the same shard of several layers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resident {
+    /// The logical tensor; `{layer}` stands for each of `layers`. A card that holds a second slice of the same tensor
+    /// calls it `name#2`, a third one `name#3`: instructions use this name, files the one that [`tensor_name`] gives.
+    pub name: String,
+    /// The layers it stands for; without it, one tensor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Layers>,
+    /// Which part.
+    pub slice: Slice,
+    /// Element type.
+    pub dtype: DType,
+    /// Bytes of one layer's shard.
+    pub bytes: Bytes,
+    /// Offset of the first layer's shard in its arena.
+    pub offset: Bytes,
+    /// From one layer's shard to the next.
+    pub stride: Bytes,
+}
+
+/// A part of a logical tensor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Slice {
+    /// All of it.
+    Whole,
+    /// Elements `start..end` along one axis (0 is outermost).
+    Cut {
+        /// The axis.
+        axis: u8,
+        /// First element.
+        start: u64,
+        /// One past the last.
+        end: u64,
+    },
+}
+
+/// Shards of one resident (of all its layers) come from the host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// Name of the resident.
+    pub weight: String,
+    /// First layer when the resident stands for layers; tells residents of one name apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Layers>,
+    /// Bytes over all its layers.
+    pub bytes: Bytes,
+    /// Time on the host link, when it is not shared with another load.
+    pub time: Picoseconds,
+}
+
+/// Buffers and instructions of one program.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// Activation buffers, by unique name.
+    pub buffers: Vec<Buffer>,
+    /// In order.
+    pub instructions: Vec<Instruction>,
+}
+
+/// An activation buffer: `rows × columns` elements, row by row, in the activation arena.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Buffer {
+    /// Name.
+    pub name: String,
+    /// Rows: `Tokens` or `Outputs`, bound at replay.
+    pub rows: Dim,
+    /// Columns on this card.
+    pub columns: u64,
+    /// `F32` for values, `I32` for token ids.
+    pub dtype: DType,
+    /// Bytes at the request's limits.
+    pub bytes: Bytes,
+    /// Offset in the activation arena.
+    pub offset: Bytes,
+}
+
+/// How contributions are combined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ReduceOp {
+    /// Their sum, added in the order of ranks.
+    Sum,
+    /// Their sum divided by the group's size.
+    Avg,
+    /// The largest.
+    Max,
+    /// The smallest.
+    Min,
+}
+
+/// One instruction. An instruction reads all its operands before it writes. Every `time` is the prediction for the
+/// request: the largest chunk in prefill, the average step in decode. Every `bytes` holds at the request's limits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Instruction {
+    /// The body once for each layer, in order; `{layer}` in names is the layer's number. Not nested.
+    Repeat {
+        /// The layers.
+        layers: Layers,
+        /// What is repeated.
+        body: Vec<Instruction>,
+    },
+    /// An operator on local tensors. Its operands are `in` (buffers and caches) followed by `weights`. A `KvAppend`
+    /// writes the cache that it reads, from the step's first position on. An `Embed` on a slice of the vocabulary gives
+    /// zero rows for tokens outside it.
+    Kernel {
+        /// The operator, with the attributes of the unsharded layer; local sizes follow from the operands.
+        op: Op,
+        /// Buffers and caches.
+        #[serde(rename = "in")]
+        inputs: Vec<String>,
+        /// Weights.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        weights: Vec<String>,
+        /// Buffer or cache.
+        out: String,
+        /// Prediction.
+        time: Picoseconds,
+    },
+    /// Columns `start..end` of a buffer.
+    Slice {
+        /// From this buffer.
+        buffer: String,
+        /// First column.
+        start: u64,
+        /// One past the last.
+        end: u64,
+        /// Into this buffer.
+        out: String,
+        /// Prediction.
+        time: Picoseconds,
+    },
+    /// All cards of the group take part, in this order of ranks. All-reduce and broadcast work in place. All-gather
+    /// reads this card's columns from `buffer` and writes all columns to `into`; reduce-scatter reads all columns from
+    /// `buffer` and writes this card's columns to `into`; `parts` are the columns of each rank.
+    Collective {
+        /// What it does.
+        kind: CollectiveKind,
+        /// How contributions are combined; only where there is something to combine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        op: Option<ReduceOp>,
+        /// Cards in order of rank.
+        #[serde(with = "crate::lists::cards")]
+        group: Vec<SailId>,
+        /// The schedule.
+        algorithm: Algorithm,
+        /// Operand.
+        buffer: String,
+        /// Result, when it is not in place.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        into: Option<String>,
+        /// Columns of each rank, for all-gather and reduce-scatter; written `"6 x 3, 5 x 5"`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::lists::columns")]
+        parts: Vec<u64>,
+        /// Bytes of the whole buffer in the wire type.
+        bytes: Bytes,
+        /// Prediction.
+        time: Picoseconds,
+    },
+    /// Sends a buffer to another card.
+    Send {
+        /// To.
+        peer: SailId,
+        /// What.
+        buffer: String,
+        /// Bytes in the wire type.
+        bytes: Bytes,
+        /// Matches the receive; unique between two cards within a program.
+        tag: u32,
+        /// Prediction.
+        time: Picoseconds,
+    },
+    /// Receives a buffer from another card.
+    Recv {
+        /// From.
+        peer: SailId,
+        /// What.
+        buffer: String,
+        /// Bytes in the wire type.
+        bytes: Bytes,
+        /// Matches the send.
+        tag: u32,
+        /// Prediction; the time stands at the receive, a send's is 0.
+        time: Picoseconds,
+    },
+    /// Takes the step's token ids from the host.
+    HostRecv {
+        /// Into this buffer.
+        buffer: String,
+        /// Bytes.
+        bytes: Bytes,
+        /// Prediction.
+        time: Picoseconds,
+    },
+    /// Gives the host columns `start..start + columns` of the logits; the cards that send cover all of them once.
+    HostSend {
+        /// This buffer.
+        buffer: String,
+        /// First column of the logits that it holds.
+        start: u64,
+        /// Bytes.
+        bytes: Bytes,
+        /// Prediction.
+        time: Picoseconds,
+    },
+}
+
+impl Instruction {
+    /// Predicted time; of a repeat, over all its layers.
+    #[must_use]
+    pub fn time(&self) -> Picoseconds {
+        match self {
+            Self::Repeat { layers, body } => {
+                let once: Picoseconds = body.iter().map(Self::time).sum();
+                once * u64::from(layers.0.end.saturating_sub(layers.0.start))
+            }
+            Self::Kernel { time, .. }
+            | Self::Slice { time, .. }
+            | Self::Collective { time, .. }
+            | Self::Send { time, .. }
+            | Self::Recv { time, .. }
+            | Self::HostRecv { time, .. }
+            | Self::HostSend { time, .. } => *time,
+        }
+    }
+}
+
+/// The name of a tensor in one layer.
+#[must_use]
+pub fn in_layer(name: &str, layer: u32) -> String {
+    name.replace("{layer}", &layer.to_string())
+}
+
+/// The logical tensor that a resident is a slice of: its name without the `#2` that tells slices apart.
+#[must_use]
+pub fn tensor_name(resident: &str) -> &str {
+    match resident.rsplit_once('#') {
+        Some((tensor, number)) if !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) => tensor,
+        _ => resident,
+    }
+}

@@ -1,0 +1,237 @@
+//! One card of the machine: what its buffers and caches hold, and what a step of its program makes of that.
+
+use super::arena::Writers;
+use super::holdings::{Holding, Holdings};
+use super::kernel;
+use super::model::{Logical, Read};
+use super::script::{Meeting, Operand, Place, Script, Step};
+use super::value::{Held, Span, Value};
+use crate::SailPlan;
+use sailplan_ir::{DType, Op, SailId};
+
+/// Where a card stands in its program.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cursor {
+    pub(crate) block: usize,
+    pub(crate) layer: u32,
+    pub(crate) step: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// For a message from a card.
+    Receiving(SailId, u32),
+    /// For its group.
+    Meeting,
+    Done,
+    Failed,
+}
+
+/// One card.
+pub(crate) struct Card<'a> {
+    pub(crate) sail: &'a SailPlan,
+    held: &'a Holdings<'a>,
+    pub(crate) script: &'a Script<'a>,
+    pub(crate) cursor: Cursor,
+    pub(crate) state: State,
+    values: Vec<Option<Value>>,
+    writers: Writers,
+    /// For each resident and layer, whether the step's rows were appended.
+    pub(crate) appended: Vec<Vec<bool>>,
+}
+
+/// Rows, columns and type of a buffer.
+pub(crate) type Shape = (sailplan_ir::Dim, u64, DType);
+
+/// Columns of a value when it is whole; token ids have one.
+pub(crate) fn width(logical: &Logical, value: Value) -> u64 {
+    let axes = &logical.tensor(value).axes;
+    axes.get(1).map_or(1, |axis| axis.fixed().unwrap_or(0))
+}
+
+fn first_layer(script: &Script<'_>, block: usize) -> u32 {
+    script.blocks.get(block).and_then(|block| block.layers.as_ref()).map_or(0, |layers| layers.start)
+}
+
+impl<'a> Card<'a> {
+    pub(crate) fn new(sail: &'a SailPlan, held: &'a Holdings<'a>, script: &'a Script<'a>) -> Self {
+        let layers = |one: &Holding| if one.cache { vec![false; one.tensors.len()] } else { Vec::new() };
+        Self {
+            sail,
+            held,
+            script,
+            cursor: Cursor { layer: first_layer(script, 0), ..Cursor::default() },
+            state: State::Running,
+            values: vec![None; script.buffers.len()],
+            writers: Writers::default(),
+            appended: held.residents.iter().map(layers).collect(),
+        }
+    }
+
+    /// The instruction that the card stands before, when it is a collective.
+    pub(crate) fn meeting(&self) -> Option<&'a Meeting<'a>> {
+        let script: &'a Script<'a> = self.script;
+        match script.blocks.get(self.cursor.block)?.steps.get(self.cursor.step)? {
+            Step::Collective(meeting) => Some(meeting),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn next_layer(&mut self) {
+        self.cursor.step = 0;
+        self.cursor.layer = self.cursor.layer.saturating_add(1);
+        let layers = self.script.blocks[self.cursor.block].layers.as_ref();
+        if layers.is_none_or(|layers| self.cursor.layer >= layers.end) {
+            self.cursor.block += 1;
+            self.cursor.layer = first_layer(self.script, self.cursor.block);
+        }
+    }
+
+    fn place(&self, buffer: usize) -> &'a Place<'a> {
+        &self.script.buffers[buffer]
+    }
+
+    pub(crate) fn shape(&self, buffer: usize) -> Shape {
+        let place = self.place(buffer);
+        (place.rows, place.columns, place.dtype)
+    }
+
+    /// What a buffer holds.
+    pub(crate) fn read(&self, buffer: usize) -> Result<Value, String> {
+        let place = self.place(buffer);
+        let value =
+            self.values[buffer].ok_or_else(|| format!("reads `{}`, to which nothing was written", place.name))?;
+        if self.writers.intact(place.extent) {
+            return Ok(value);
+        }
+        let by = self.writers.intruder(place.extent).map_or("?", |other| self.place(other).name);
+        Err(format!("reads `{}`, which `{by}` has overwritten", place.name))
+    }
+
+    /// Whether a buffer holds this already.
+    pub(crate) fn holds(&self, buffer: usize, value: Value) -> bool {
+        self.values[buffer] == Some(value) && self.writers.intact(self.place(buffer).extent)
+    }
+
+    /// Writes a value to a buffer of its shape that does not hold it yet.
+    pub(crate) fn write(&mut self, logical: &Logical, buffer: usize, value: Value) -> Result<(), String> {
+        if self.holds(buffer, value) {
+            return Err(format!(
+                "changes nothing: `{}` holds {} {} already",
+                self.place(buffer).name,
+                value.held,
+                logical.name(value)
+            ));
+        }
+        self.put(logical, buffer, value)
+    }
+
+    /// Writes a value to a buffer of its shape.
+    pub(crate) fn put(&mut self, logical: &Logical, buffer: usize, value: Value) -> Result<(), String> {
+        let place = self.place(buffer);
+        let tensor = logical.tensor(value);
+        let size = width(logical, value);
+        let columns = value.held.span(size).map_or(size, Span::len);
+        if tensor.axes.first() != Some(&place.rows) || columns != place.columns || tensor.dtype != place.dtype {
+            return Err(format!("`{}` has not the shape of {} {}", place.name, value.held, logical.name(value)));
+        }
+        self.writers.write(place.extent);
+        self.values[buffer] = Some(value);
+        Ok(())
+    }
+
+    pub(crate) fn slice(&mut self, logical: &Logical, from: usize, columns: Span, out: usize) -> Result<(), String> {
+        let value = self.read(from)?;
+        let size = width(logical, value);
+        let held = value.held.span(size).ok_or("cuts a partial sum")?;
+        if columns.start > columns.end || columns.end > held.len() {
+            return Err(format!("cuts columns {}..{} of {}", columns.start, columns.end, held.len()));
+        }
+        let span = Span { start: held.start + columns.start, end: held.start + columns.end };
+        self.write(logical, out, value.with(Held::columns(span, size)))
+    }
+
+    pub(crate) fn logits(&self, logical: &Logical, buffer: usize, start: u64) -> Result<Span, String> {
+        let value = self.read(buffer)?;
+        let last = logical.segments.len() as u32 - 1;
+        let output = logical.classes[logical.segments[last as usize].class].output;
+        let span = value.held.span(width(logical, value)).ok_or("gives the host a partial sum")?;
+        if !value.same_tensor(Value::whole(last, output)) {
+            return Err(format!("gives the host {}, not the logits", logical.name(value)));
+        }
+        if span.start != start {
+            return Err(format!("gives column {start} for column {}", span.start));
+        }
+        Ok(span)
+    }
+
+    /// An operator: what it reads must be the operands of one of the model's.
+    pub(crate) fn kernel(
+        &mut self,
+        logical: &Logical,
+        op: Op,
+        reads: &[Operand<'a>],
+        (out, layer): (Operand<'a>, Option<u32>),
+    ) -> Result<(), String> {
+        let operands: Result<Vec<(Read, kernel::Part)>, String> =
+            reads.iter().map(|operand| self.operand(logical, operand, layer)).collect();
+        let (reads_of, parts): (Vec<Read>, Vec<kernel::Part>) = operands?.into_iter().unzip();
+        let (segment, node) = logical
+            .application(op, &reads_of)
+            .ok_or_else(|| format!("the model has no {} of {}", op.row().name, named(logical, &reads_of)))?;
+        let graph = &logical.classes[logical.segments[segment as usize].class].graph;
+        let held = kernel::result(graph, node, &parts)?;
+        let value = Value { segment, tensor: node.output.0, held };
+        let cache = reads.first().and_then(|first| first.resident(layer)).filter(|_| op.appends());
+        match (out, cache) {
+            (Operand::Buffer(buffer), None) => self.write(logical, buffer, value),
+            (Operand::Resident(..), Some((resident, place))) if out.resident(layer) == cache => {
+                self.appended[resident][place] = true;
+                Ok(())
+            }
+            _ => Err(format!("{} writes to the wrong place", op.row().name)),
+        }
+    }
+
+    fn operand(
+        &self,
+        logical: &Logical,
+        operand: &Operand<'a>,
+        layer: Option<u32>,
+    ) -> Result<(Read, kernel::Part), String> {
+        if let Operand::Buffer(buffer) = operand {
+            let value = self.read(*buffer)?;
+            let axis = logical.tensor(value).axes.len().saturating_sub(1);
+            return match value.held {
+                Held::Whole => Ok((Read::Value(value), None)),
+                Held::Cut(span) => Ok((Read::Value(value), Some((axis, span)))),
+                Held::Partial(..) => Err(format!("reads a partial sum of {}", logical.name(value))),
+            };
+        }
+        let (resident, place) = operand.resident(layer).ok_or("names a weight or a cache of another layer")?;
+        let holding = &self.held.residents[resident];
+        let global = holding.tensors[place];
+        let known = &logical.tensors[global as usize];
+        let size = |axis: u8| known.dims.get(usize::from(axis)).and_then(|dim| dim.fixed());
+        let part = holding
+            .cut
+            .filter(|(axis, span)| size(*axis) != Some(span.len()))
+            .map(|(axis, span)| (usize::from(axis), span));
+        if !holding.cache {
+            return Ok((Read::Weight(global), part));
+        }
+        let (segment, cache) = known.owner;
+        let tensor = if self.appended[resident][place] { logical.appended(segment, cache) } else { Some(cache) };
+        let tensor = tensor.ok_or("a cache that nothing appends to")?;
+        Ok((Read::Value(Value::whole(segment, tensor)), part))
+    }
+}
+
+fn named(logical: &Logical, reads: &[Read]) -> String {
+    let name = |read: &Read| match read {
+        Read::Value(value) => logical.name(*value),
+        Read::Weight(global) => format!("`{}`", logical.tensors[*global as usize].name),
+    };
+    reads.iter().map(name).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,162 @@
+//! What can be said of one instruction alone: its names exist and its sizes are those of its buffers.
+
+use super::script::{Meeting, Operand, Place, Reader, Step};
+use super::value::Span;
+use crate::{Instruction, ReduceOp};
+use sailplan_ir::{Bytes, CollectiveKind, DType, SailId, arriving, even_chunk};
+
+/// The instruction with its names looked up.
+pub(crate) fn step<'a>(
+    reader: &Reader<'a, '_>,
+    instruction: &'a Instruction,
+    places: &[Place<'a>],
+) -> Result<Step<'a>, String> {
+    let look = Look { reader, places };
+    match instruction {
+        Instruction::Repeat { .. } => Err("a repeat inside a repeat".to_owned()),
+        Instruction::Kernel { op, inputs, weights, out, .. } => {
+            let inputs = inputs.iter().map(|name| look.operand(name, true));
+            let weights = weights.iter().map(|name| look.operand(name, false));
+            let reads: Result<_, String> = inputs.chain(weights).collect();
+            Ok(Step::Kernel { op: *op, reads: reads?, out: look.operand(out, true)? })
+        }
+        Instruction::Slice { buffer, start, end, out, .. } => {
+            let columns = Span { start: *start, end: *end };
+            Ok(Step::Slice { from: look.buffer(buffer)?, columns, out: look.buffer(out)? })
+        }
+        Instruction::Collective { .. } => look.collective(instruction).map(Step::Collective),
+        Instruction::Send { peer, buffer, bytes, tag, .. } => {
+            let buffer = look.message(*peer, buffer, *bytes)?;
+            Ok(Step::Send { peer: *peer, buffer, tag: *tag })
+        }
+        Instruction::Recv { peer, buffer, bytes, tag, .. } => {
+            let buffer = look.message(*peer, buffer, *bytes)?;
+            Ok(Step::Recv { peer: *peer, buffer, tag: *tag })
+        }
+        Instruction::HostRecv { buffer, bytes, .. } => Ok(Step::HostRecv { buffer: look.host(buffer, *bytes)? }),
+        Instruction::HostSend { buffer, start, bytes, .. } => {
+            Ok(Step::HostSend { buffer: look.host(buffer, *bytes)?, start: *start })
+        }
+    }
+}
+
+struct Look<'a, 'b, 'c> {
+    reader: &'b Reader<'a, 'c>,
+    places: &'b [Place<'a>],
+}
+
+impl<'a> Look<'a, '_, '_> {
+    fn buffer(&self, name: &str) -> Result<usize, String> {
+        self.reader.buffers.get(name).copied().ok_or_else(|| format!("no buffer is called `{name}`"))
+    }
+
+    /// A buffer or a cache where `active`, else a weight.
+    fn operand(&self, name: &str, active: bool) -> Result<Operand<'a>, String> {
+        let held = self.reader.held;
+        let resident = held
+            .names
+            .get(name)
+            .filter(|candidates| candidates.iter().all(|(_, resident)| held.residents[*resident].cache == active));
+        match resident {
+            Some(candidates) => Ok(Operand::Resident(candidates, name.contains("{layer}"))),
+            None if active => self.buffer(name).map(Operand::Buffer),
+            None => Err(format!("no weight is called `{name}`")),
+        }
+    }
+
+    fn elements(&self, place: &Place<'_>) -> u64 {
+        place.rows.size(self.reader.limit).saturating_mul(place.columns)
+    }
+
+    fn on_wire(&self, elements: u64) -> Bytes {
+        Bytes(elements.saturating_mul(self.reader.plan.request.wire.bytes()))
+    }
+
+    fn message(&self, peer: SailId, buffer: &str, bytes: Bytes) -> Result<usize, String> {
+        let number = self.buffer(buffer)?;
+        let place = &self.places[number];
+        let known = self.reader.plan.sails.binary_search_by_key(&peer, |sail| sail.sail).is_ok();
+        if peer == self.reader.sail.sail || !known {
+            return Err(format!("{peer} is no other Sail with work"));
+        }
+        if place.dtype != DType::F32 {
+            return Err(format!("`{buffer}` holds no activations"));
+        }
+        let expected = self.on_wire(self.elements(place));
+        if bytes == expected { Ok(number) } else { Err(format!("{bytes:?} are sent, `{buffer}` has {expected:?}")) }
+    }
+
+    fn host(&self, buffer: &str, bytes: Bytes) -> Result<usize, String> {
+        let number = self.buffer(buffer)?;
+        let (start, end, _) = self.places[number].extent;
+        if bytes.0 == end - start {
+            Ok(number)
+        } else {
+            Err(format!("{bytes:?} are sent, `{buffer}` has {:?}", Bytes(end - start)))
+        }
+    }
+
+    fn collective(&self, instruction: &'a Instruction) -> Result<Meeting<'a>, String> {
+        let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, bytes, .. } = instruction else {
+            return Err("not a collective".to_owned());
+        };
+        let own = &self.reader.sail.group;
+        let adds = matches!(kind, CollectiveKind::AllReduce | CollectiveKind::ReduceScatter);
+        let by_columns = matches!(kind, CollectiveKind::AllGather | CollectiveKind::ReduceScatter);
+        let from = self.buffer(buffer)?;
+        let target = into.as_deref().map_or(Ok(from), |name| self.buffer(name))?;
+        let meeting = Meeting { kind: *kind, op: *op, algorithm: *algorithm, parts, bytes: *bytes, from, into: target };
+        if group != own {
+            return Err(format!("its group is {group:?}, the stage's is {own:?}"));
+        }
+        if !kind.algorithms().contains(algorithm) {
+            return Err(format!("{algorithm} does no {kind}"));
+        }
+        if *op != adds.then_some(ReduceOp::Sum) {
+            return Err(format!("{kind} with op {op:?}, where {:?} is meant", adds.then_some(ReduceOp::Sum)));
+        }
+        if into.is_some() != by_columns || parts.len() != if by_columns { own.len() } else { 0 } {
+            return Err(format!("{kind} with the wrong operands"));
+        }
+        self.sizes(&meeting)?;
+        Ok(meeting)
+    }
+
+    fn sizes(&self, meeting: &Meeting<'_>) -> Result<(), String> {
+        let (from, into) = (&self.places[meeting.from], &self.places[meeting.into]);
+        let own = &self.reader.sail.group;
+        let rank = own.iter().position(|sail| *sail == self.reader.sail.sail).ok_or("this Sail is not in the group")?;
+        let whole = if meeting.kind == CollectiveKind::AllGather { into } else { from };
+        let (share, all) =
+            (meeting.parts.get(rank), meeting.parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part)));
+        let fits = match meeting.kind {
+            CollectiveKind::AllGather => share == Some(&from.columns) && all == Some(into.columns),
+            CollectiveKind::ReduceScatter => share == Some(&into.columns) && all == Some(from.columns),
+            CollectiveKind::AllReduce | CollectiveKind::Broadcast => true,
+        };
+        if !fits || from.rows != into.rows || from.dtype != DType::F32 || into.dtype != DType::F32 {
+            return Err(format!("`{}` and `{}` have not the shapes that its parts say", from.name, into.name));
+        }
+        let elements = self.elements(whole);
+        if meeting.bytes != self.on_wire(elements) {
+            return Err(format!(
+                "{:?} are exchanged, `{}` has {:?}",
+                meeting.bytes,
+                whole.name,
+                self.on_wire(elements)
+            ));
+        }
+        let rows = whole.rows.size(self.reader.limit);
+        let chunk = |index: usize| match meeting.parts.get(index) {
+            Some(columns) => rows.saturating_mul(*columns),
+            None => {
+                let even = even_chunk(elements, own.len(), index);
+                even.end - even.start
+            }
+        };
+        let size = |index: Option<usize>| index.map_or(elements, chunk);
+        let scratch = self.on_wire(arriving(meeting.kind, meeting.algorithm, own.len(), rank, size));
+        let room = self.reader.sail.memory.scratch;
+        if scratch <= room { Ok(()) } else { Err(format!("{scratch:?} arrive at once, there is scratch for {room:?}")) }
+    }
+}

@@ -1,0 +1,78 @@
+//! What an operator makes of parts of its operands. Equal letters of the operator's row must be cut at corresponding
+//! places, counted in the letter's atoms; at most one letter is cut. A cut letter of the result cuts the result; a cut
+//! letter that is summed gives a partial sum.
+
+use super::value::{Held, Span};
+use sailplan_ir::{Graph, Node, Operand, TensorId};
+
+/// How one operand is held: the axis that is cut, and where.
+pub(crate) type Part = Option<(usize, Span)>;
+
+/// A letter with the part of it that an operand has, in atoms.
+struct Letter {
+    letter: char,
+    span: Span,
+    size: u64,
+}
+
+/// How the result is held.
+pub(crate) fn result(graph: &Graph, node: &Node, parts: &[Part]) -> Result<Held, String> {
+    let row = node.op.row();
+    let mut known: Vec<Letter> = Vec::new();
+    for (index, (&tensor, part)) in node.inputs.iter().zip(parts).enumerate() {
+        for letter in letters(graph, node, Operand::Input(index), (tensor, *part))? {
+            match known.iter().find(|other| other.letter == letter.letter) {
+                Some(other) if other.size != letter.size || !other.span.alike(letter.span) => {
+                    return Err(format!(
+                        "operands are cut at different places: {}..{} and {}..{} of {}",
+                        other.span.start, other.span.end, letter.span.start, letter.span.end, letter.size
+                    ));
+                }
+                Some(_) => {}
+                None => known.push(letter),
+            }
+        }
+    }
+    let mut cut = known.iter().filter(|letter| letter.span != Span::of(letter.size));
+    let Some(first) = cut.next() else { return Ok(Held::Whole) };
+    if cut.next().is_some() {
+        return Err("operands are cut along two axes at once".to_owned());
+    }
+    if row.contract.contains(first.letter) {
+        return Ok(Held::Partial(first.span, first.size));
+    }
+    let axis = row.output().chars().position(|letter| letter == first.letter);
+    let last = graph[node.output].axes.len().checked_sub(1);
+    if !row.split.contains(first.letter) || axis.is_none() || axis != last {
+        return Err(format!("{} needs all of an axis that is cut", row.name));
+    }
+    let atom = node.op.atom(Operand::Output, first.letter);
+    let scaled = |bound: u64| bound.checked_mul(atom).ok_or("a cut beyond all bounds");
+    Ok(Held::Cut(Span { start: scaled(first.span.start)?, end: scaled(first.span.end)? }))
+}
+
+/// The letters of one operand whose size is a number.
+fn letters(
+    graph: &Graph,
+    node: &Node,
+    operand: Operand,
+    (tensor, part): (TensorId, Part),
+) -> Result<Vec<Letter>, String> {
+    let mut found = Vec::new();
+    let axes = node.op.row().letters(operand).chars().zip(&graph[tensor].axes);
+    for (axis, (letter, dim)) in axes.enumerate() {
+        let cut = part.filter(|(cut, _)| *cut == axis).map(|(_, span)| span);
+        let Some(size) = dim.fixed() else {
+            if cut.is_some() {
+                return Err(format!("`{}` is cut along its {dim}", graph[tensor].name));
+            }
+            continue;
+        };
+        let atom = node.op.atom(operand, letter);
+        let in_atoms =
+            |span: Span| span.in_atoms(atom).ok_or_else(|| format!("`{}` is cut inside a head", graph[tensor].name));
+        let all = in_atoms(Span::of(size))?;
+        found.push(Letter { letter, span: cut.map_or(Ok(all), in_atoms)?, size: all.end });
+    }
+    Ok(found)
+}

@@ -1,0 +1,109 @@
+//! What a collective makes of the values of a group.
+
+use super::card::width;
+use super::machine::Machine;
+use super::script::Meeting;
+use super::value::{Held, Span, Value, tile, tile_in_order};
+use sailplan_ir::CollectiveKind;
+
+impl Machine<'_> {
+    /// Carries out the collective that all cards of a group stand before.
+    pub(crate) fn meet(&mut self, group: &[usize]) -> Result<(), String> {
+        let meetings: Option<Vec<&Meeting<'_>>> = group.iter().map(|&card| self.cards[card].meeting()).collect();
+        let meetings = meetings.ok_or("a card of the group is elsewhere")?;
+        let first = *meetings.first().ok_or("the group is empty")?;
+        for (&card, meeting) in group.iter().zip(&meetings) {
+            let agrees = (meeting.kind, meeting.op, meeting.algorithm) == (first.kind, first.op, first.algorithm);
+            if !agrees || meeting.parts != first.parts || meeting.bytes != first.bytes {
+                let (sail, kind, algorithm) = (self.cards[card].sail.sail, meeting.kind, meeting.algorithm);
+                return Err(format!(
+                    "{sail} does another collective at this point: {algorithm} {kind} of {:?}",
+                    meeting.bytes
+                ));
+            }
+        }
+        match first.kind {
+            CollectiveKind::Broadcast => self.broadcast(group, &meetings),
+            CollectiveKind::AllGather => self.gather(group, &meetings),
+            CollectiveKind::AllReduce | CollectiveKind::ReduceScatter => self.reduce(group, &meetings),
+        }
+    }
+
+    fn broadcast(&mut self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<(), String> {
+        let value = self.cards[group[0]].read(meetings[0].from)?;
+        if matches!(value.held, Held::Partial(..)) {
+            return Err("broadcasts a partial sum".to_owned());
+        }
+        if group.iter().zip(meetings).all(|(&card, meeting)| self.cards[card].holds(meeting.from, value)) {
+            return Err("changes nothing: all hold the value already".to_owned());
+        }
+        self.put_each(group, meetings, |_| value)
+    }
+
+    /// The values of the group, which must be parts of one tensor.
+    fn values(&self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<Vec<Value>, String> {
+        let values = group.iter().zip(meetings).map(|(&card, meeting)| self.cards[card].read(meeting.from));
+        let values: Vec<Value> = values.collect::<Result<_, _>>()?;
+        match values.iter().find(|value| !value.same_tensor(values[0])) {
+            Some(other) => {
+                let (one, other) = (self.logical().name(values[0]), self.logical().name(*other));
+                Err(format!("the group holds parts of {one} and of {other}"))
+            }
+            None => Ok(values),
+        }
+    }
+
+    fn gather(&mut self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<(), String> {
+        let values = self.values(group, meetings)?;
+        let size = width(self.logical(), values[0]);
+        let spans: Option<Vec<Span>> = values.iter().map(|value| value.held.span(size)).collect();
+        if !spans.is_some_and(|spans| tile_in_order(spans, size)) {
+            return Err(format!("the parts do not make {}", self.logical().name(values[0])));
+        }
+        let whole = values[0].with(Held::Whole);
+        if group.iter().zip(meetings).all(|(&card, meeting)| self.cards[card].holds(meeting.into, whole)) {
+            return Err("changes nothing: all hold the value already".to_owned());
+        }
+        self.put_each(group, meetings, |_| whole)
+    }
+
+    fn reduce(&mut self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<(), String> {
+        let values = self.values(group, meetings)?;
+        let terms = |value: &Value| match value.held {
+            Held::Partial(span, size) => Some((span, size)),
+            _ => None,
+        };
+        let all: Option<Vec<(Span, u64)>> = values.iter().map(terms).collect();
+        let name = || self.logical().name(values[0]);
+        let all = all.ok_or_else(|| format!("adds up {}, which is no partial sum", name()))?;
+        let size = all[0].1;
+        if all.iter().any(|(_, other)| *other != size) || !tile(all.iter().map(|(span, _)| *span), size) {
+            return Err(format!("the contributions do not add up to {}", name()));
+        }
+        if meetings[0].kind == CollectiveKind::AllReduce {
+            return self.put_each(group, meetings, |_| values[0].with(Held::Whole));
+        }
+        let width = width(self.logical(), values[0]);
+        let mut end = 0_u64;
+        let mut kept = Vec::new();
+        for &part in meetings[0].parts {
+            let start = end;
+            end = start.saturating_add(part);
+            kept.push(Held::columns(Span { start, end }, width));
+        }
+        self.put_each(group, meetings, |rank| values[0].with(kept[rank]))
+    }
+
+    fn put_each(
+        &mut self,
+        group: &[usize],
+        meetings: &[&Meeting<'_>],
+        value: impl Fn(usize) -> Value,
+    ) -> Result<(), String> {
+        let logical = self.logical();
+        for (rank, (&card, meeting)) in group.iter().zip(meetings).enumerate() {
+            self.cards[card].put(logical, meeting.into, value(rank))?;
+        }
+        Ok(())
+    }
+}

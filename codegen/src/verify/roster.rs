@@ -1,0 +1,54 @@
+//! Cards, stages and groups agree with each other and with the fleet.
+
+use super::problem;
+use crate::{Plan, SailPlan};
+use sailplan_ir::{Diagnostics, SailId, SailKind};
+use std::collections::BTreeMap;
+
+pub(crate) fn problems(plan: &Plan) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    let mut groups: BTreeMap<u32, &[SailId]> = BTreeMap::new();
+    if plan.sails.is_empty() {
+        problems.push(problem("sails", "no Sail has work"));
+    }
+    if plan.sails.windows(2).any(|pair| pair[0].sail >= pair[1].sail) {
+        problems.push(problem("sails", "the Sails do not stand in order of id, each once"));
+    }
+    let size = plan.fleet.inline.size();
+    if !problems.0.is_empty() {
+        return problems;
+    }
+    for sail in &plan.sails {
+        if sail.sail.index() >= size {
+            problems.push(problem(sail.sail.to_string(), format!("the fleet has only {size} Sails")));
+        }
+        if *groups.entry(sail.stage).or_insert(&sail.group) != sail.group.as_slice() {
+            problems.push(problem(sail.sail.to_string(), format!("stage {} has two groups", sail.stage)));
+        }
+    }
+    if groups.keys().copied().ne(0..groups.len() as u32) {
+        problems.push(problem("sails", "the stages are not numbered 0, 1, …"));
+    }
+    for (stage, group) in groups {
+        let named = plan.sails.iter().filter(|sail| sail.stage == stage);
+        if !same_set(named, group) {
+            problems.push(problem(format!("stage {stage}"), "its group is not the Sails that name this stage"));
+        }
+    }
+    problems
+}
+
+/// The kind of each card with work, which must be the fleet's.
+pub(crate) fn kinds(plan: &Plan) -> Vec<&SailKind> {
+    let fleet = &plan.fleet.inline;
+    let runs = fleet.sails.iter().filter_map(|run| Some((fleet.kinds.get(&run.kind)?, usize::from(run.count))));
+    let all: Vec<&SailKind> = runs.flat_map(|(kind, count)| std::iter::repeat_n(kind, count)).collect();
+    plan.sails.iter().filter_map(|sail| all.get(sail.sail.index()).copied()).collect()
+}
+
+/// Each card of the group once, and no other; `named` is in order of id.
+fn same_set<'a>(named: impl Iterator<Item = &'a SailPlan>, group: &[SailId]) -> bool {
+    let mut sorted = group.to_vec();
+    sorted.sort_unstable();
+    named.map(|sail| sail.sail).eq(sorted)
+}

@@ -1,0 +1,111 @@
+//! What a buffer holds: a logical tensor of one segment, whole, cut along its columns, or as a partial sum.
+
+use std::fmt;
+
+/// A value of the abstract machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Value {
+    /// Place in the chain. What a segment takes from the one before belongs to the one before.
+    pub(crate) segment: u32,
+    /// Tensor of the segment's class.
+    pub(crate) tensor: u32,
+    pub(crate) held: Held,
+}
+
+/// Which part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Held {
+    /// All of it.
+    Whole,
+    /// These columns.
+    Cut(Span),
+    /// The contribution of these of so many terms of the sum that makes it.
+    Partial(Span, u64),
+}
+
+/// Elements `start..end`; a copyable range.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Span {
+    pub(crate) fn of(size: u64) -> Self {
+        Self { start: 0, end: size }
+    }
+
+    pub(crate) fn len(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// In units of `atom`; `None` when it cuts one.
+    pub(crate) fn in_atoms(self, atom: u64) -> Option<Self> {
+        let whole = atom > 0 && self.start.is_multiple_of(atom) && self.end.is_multiple_of(atom);
+        whole.then(|| Self { start: self.start / atom, end: self.end / atom })
+    }
+
+    /// Empty spans are alike wherever they stand.
+    pub(crate) fn alike(self, other: Self) -> bool {
+        self == other || (self.len() == 0 && other.len() == 0)
+    }
+}
+
+impl Held {
+    /// All columns are no cut.
+    pub(crate) fn columns(span: Span, size: u64) -> Self {
+        if span == Span::of(size) { Self::Whole } else { Self::Cut(span) }
+    }
+
+    /// The columns held of `size`; `None` for a partial sum.
+    pub(crate) fn span(self, size: u64) -> Option<Span> {
+        match self {
+            Self::Whole => Some(Span::of(size)),
+            Self::Cut(span) => Some(span),
+            Self::Partial(..) => None,
+        }
+    }
+}
+
+impl Value {
+    pub(crate) fn whole(segment: u32, tensor: u32) -> Self {
+        Self { segment, tensor, held: Held::Whole }
+    }
+
+    pub(crate) fn with(self, held: Held) -> Self {
+        Self { held, ..self }
+    }
+
+    pub(crate) fn same_tensor(self, other: Self) -> bool {
+        (self.segment, self.tensor) == (other.segment, other.tensor)
+    }
+}
+
+/// Whether the spans are `0..size` cut in this order, empty ones anywhere.
+pub(crate) fn tile_in_order(spans: impl IntoIterator<Item = Span>, size: u64) -> bool {
+    let mut next = 0;
+    for span in spans.into_iter().filter(|span| span.len() > 0) {
+        if span.start != next {
+            return false;
+        }
+        next = span.end;
+    }
+    next == size
+}
+
+/// Whether the spans cover `0..size` exactly once.
+pub(crate) fn tile(spans: impl IntoIterator<Item = Span>, size: u64) -> bool {
+    let mut sorted: Vec<Span> = spans.into_iter().collect();
+    sorted.sort_unstable();
+    tile_in_order(sorted, size)
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("all of"),
+            Self::Cut(span) => write!(f, "columns {}..{} of", span.start, span.end),
+            Self::Partial(span, size) => write!(f, "terms {}..{} of {size} of", span.start, span.end),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The canonical text of a plan: RON, fields in a fixed order, one instruction, buffer, tensor or resident a line, so
+//! that a decision that changed is a small diff.
+
+use crate::lists::Cards;
+use crate::{Instruction, Plan, PlanClass, PlanModel, Program, SailPlan, digest};
+use ron::Options;
+use ron::extensions::Extensions;
+use ron::ser::PrettyConfig;
+use serde::Serialize;
+
+/// The canonical text, with the digest filled in.
+#[must_use]
+pub fn write(plan: &Plan) -> String {
+    let text = undigested(plan);
+    let digest = digest::of(&text);
+    // The plan's own digest is the first field of that name.
+    text.replacen(&field("digest", ""), &field("digest", &digest), 1)
+}
+
+/// The canonical text with its digest empty.
+pub(crate) fn undigested(plan: &Plan) -> String {
+    let mut page = Page::default();
+    page.open("Plan(");
+    page.field("version", &plan.version);
+    page.field("digest", "");
+    page.field("made_by", &plan.made_by);
+    model(&mut page, &plan.model);
+    page.open("fleet: (");
+    page.field("name", &plan.fleet.name);
+    page.field("digest", &plan.fleet.digest);
+    page.field("inline", &plan.fleet.inline);
+    page.close("),");
+    page.field("request", &plan.request);
+    page.field("objective", &plan.objective);
+    page.field("estimate", &plan.estimate);
+    page.field("certificate", &plan.certificate);
+    page.open("sails: [");
+    plan.sails.iter().for_each(|sail| card(&mut page, sail));
+    page.close("],");
+    page.close(")");
+    page.text
+}
+
+/// One value on one line.
+pub(crate) fn leaf<T: Serialize + ?Sized>(value: &T) -> String {
+    let config = PrettyConfig::new().new_line("\n").compact_arrays(true).compact_structs(true).compact_maps(true);
+    // The plan's types hold nothing that RON cannot say.
+    options().to_string_pretty(value, config).unwrap_or_default()
+}
+
+/// How plans are read and written.
+pub(crate) fn options() -> Options {
+    Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
+}
+
+fn field<T: Serialize + ?Sized>(name: &str, value: &T) -> String {
+    format!("{name}: {},", leaf(value))
+}
+
+/// Lines with their indentation.
+#[derive(Default)]
+struct Page {
+    text: String,
+    depth: usize,
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        (0..self.depth).for_each(|_| self.text.push_str("  "));
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn open(&mut self, line: &str) {
+        self.line(line);
+        self.depth += 1;
+    }
+
+    fn close(&mut self, line: &str) {
+        self.depth = self.depth.saturating_sub(1);
+        self.line(line);
+    }
+
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.line(&field(name, value));
+    }
+
+    fn list<T: Serialize>(&mut self, name: &str, values: &[T]) {
+        if values.is_empty() {
+            return self.line(&format!("{name}: [],"));
+        }
+        self.open(&format!("{name}: ["));
+        values.iter().for_each(|value| self.line(&format!("{},", leaf(value))));
+        self.close("],");
+    }
+}
+
+fn model(page: &mut Page, model: &PlanModel) {
+    page.open("model: (");
+    page.field("name", &model.name);
+    page.field("digest", &model.digest);
+    page.field("source", &model.source);
+    page.list("chain", &model.chain);
+    page.open("classes: [");
+    model.classes.iter().for_each(|one| class(page, one));
+    page.close("],");
+    page.close("),");
+}
+
+fn class(page: &mut Page, class: &PlanClass) {
+    page.open("(");
+    page.field("name", &class.name);
+    page.list("tensors", &class.tensors);
+    page.list("nodes", &class.nodes);
+    page.close("),");
+}
+
+fn card(page: &mut Page, sail: &SailPlan) {
+    page.open("(");
+    page.field("sail", &sail.sail);
+    page.field("stage", &sail.stage);
+    page.field("group", &Cards(&sail.group));
+    page.field("memory", &sail.memory);
+    page.list("weights", &sail.weights);
+    page.list("caches", &sail.caches);
+    page.list("load", &sail.load);
+    program(page, "prefill", &sail.prefill);
+    program(page, "decode", &sail.decode);
+    page.close("),");
+}
+
+fn program(page: &mut Page, name: &str, program: &Program) {
+    page.open(&format!("{name}: ("));
+    page.list("buffers", &program.buffers);
+    page.open("instructions: [");
+    for instruction in &program.instructions {
+        match instruction {
+            Instruction::Repeat { layers, body } => {
+                page.open("Repeat(");
+                page.field("layers", layers);
+                page.list("body", body);
+                page.close("),");
+            }
+            other => page.line(&format!("{},", leaf(other))),
+        }
+    }
+    page.close("],");
+    page.close("),");
+}

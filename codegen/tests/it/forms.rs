@@ -1,0 +1,135 @@
+//! Forms in three styles: partial sums that are all-reduced, partial sums that are scattered, and rows that are
+//! gathered.
+
+use sailplan_ir::{
+    Action, Algorithm, ClassId, Form, Graph, Instruction, LayerClass, Layout, Node, NodeId, Op, Picoseconds, Price,
+    Program, Role, TensorId, ValueId, check_layouts, layout_after,
+};
+
+/// How a class is spread over its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Style {
+    /// Not at all.
+    Whole,
+    /// Heads, FFN columns and vocabulary cut; sums all-reduced.
+    Reduce,
+    /// As `Reduce`, sums scattered, residual added in parts, then gathered.
+    Scatter,
+    /// Every matrix by output rows; results gathered.
+    Gather,
+}
+
+/// The form with `prefill` and `decode` styles that share a weight layout.
+pub(crate) fn form(id: ClassId, class: &LayerClass, (prefill, decode): (Style, Style)) -> Form {
+    Form { class: id, prefill: program(class, prefill), decode: program(class, decode) }
+}
+
+/// Prices that differ from instruction to instruction.
+pub(crate) fn prices(program: &Program, algorithm: Algorithm) -> Vec<Price> {
+    let price = |index: usize| Price { time: Picoseconds(1000 * (index as u64 + 1)), algorithm: Some(algorithm) };
+    let legal = |(index, made): (usize, &Instruction)| match made.action {
+        Action::AllReduce => price(index),
+        _ if algorithm == Algorithm::OneShot => Price { algorithm: Some(Algorithm::Direct), ..price(index) },
+        _ => price(index),
+    };
+    program.instructions.iter().enumerate().map(legal).collect()
+}
+
+fn program(class: &LayerClass, style: Style) -> Program {
+    let template = &class.template;
+    let mut build = Build { template, style, program: Program::default() };
+    for index in 0..template.nodes.len() {
+        build.node(NodeId(index as u32));
+    }
+    let output = template.output().unwrap();
+    if template[output].name == "logits" {
+        let value = build.natural(output);
+        build.push(Action::Collect, &[value], output, Layout::Host);
+    } else {
+        let value = build.ensure(output, Layout::Whole);
+        assert_eq!(value.index() + 1, build.program.instructions.len(), "the result is made last");
+    }
+    assert_eq!(check_layouts(template, &build.program), Default::default());
+    build.program
+}
+
+struct Build<'a> {
+    template: &'a Graph,
+    style: Style,
+    program: Program,
+}
+
+impl Build<'_> {
+    fn push(&mut self, action: Action, inputs: &[ValueId], tensor: TensorId, layout: Layout) -> ValueId {
+        self.program.instructions.push(Instruction { action, inputs: inputs.to_vec(), tensor, layout });
+        ValueId(self.program.instructions.len() as u32 - 1)
+    }
+
+    fn layout(&self, value: ValueId) -> Layout {
+        self.program.instructions[value.index()].layout
+    }
+
+    fn known(&self, tensor: TensorId, layout: Option<Layout>) -> Option<ValueId> {
+        let fits = |made: &Instruction| made.tensor == tensor && layout.is_none_or(|layout| layout == made.layout);
+        self.program.instructions.iter().position(fits).map(|index| ValueId(index as u32))
+    }
+
+    /// The value as it was first made.
+    fn natural(&mut self, tensor: TensorId) -> ValueId {
+        self.known(tensor, None).unwrap_or_else(|| self.push(Action::Leaf, &[], tensor, Layout::Whole))
+    }
+
+    fn ensure(&mut self, tensor: TensorId, wanted: Layout) -> ValueId {
+        if let Some(value) = self.known(tensor, Some(wanted)) {
+            return value;
+        }
+        if matches!(self.template[tensor].role, Role::Weight | Role::Cache) {
+            return self.push(Action::Leaf, &[], tensor, wanted);
+        }
+        let from = self.natural(tensor);
+        let action = match (self.layout(from), wanted) {
+            (held, _) if held == wanted => return from,
+            (Layout::Whole, Layout::Sharded(_)) => Action::Slice,
+            (Layout::Sharded(_), Layout::Whole) => Action::AllGather,
+            (Layout::Partial, Layout::Whole) => Action::AllReduce,
+            (Layout::Partial, Layout::Sharded(_)) => Action::ReduceScatter,
+            other => panic!("{other:?}"),
+        };
+        self.push(action, &[from], tensor, wanted)
+    }
+
+    fn node(&mut self, id: NodeId) {
+        let node = self.template[id].clone();
+        let inputs: Vec<ValueId> = match node.op {
+            Op::Linear | Op::Embed => self.matrix(&node),
+            Op::RmsNorm { .. } | Op::LastToken => {
+                node.inputs.iter().map(|&input| self.ensure(input, Layout::Whole)).collect()
+            }
+            Op::Add => {
+                let second = self.natural(node.inputs[1]);
+                let scattered = self.style == Style::Scatter && self.layout(second) == Layout::Partial;
+                let layout = if scattered { Layout::Sharded(1) } else { Layout::Whole };
+                node.inputs.iter().map(|&input| self.ensure(input, layout)).collect()
+            }
+            Op::KvAppend { .. } => {
+                let new = self.natural(node.inputs[1]);
+                vec![self.ensure(node.inputs[0], self.layout(new)), new]
+            }
+            _ => node.inputs.iter().map(|&input| self.natural(input)).collect(),
+        };
+        let layouts: Vec<Layout> = inputs.iter().map(|&input| self.layout(input)).collect();
+        let layout = layout_after(self.template, id, &layouts).unwrap();
+        self.push(Action::Compute(id), &inputs, node.output, layout);
+    }
+
+    fn matrix(&mut self, node: &Node) -> Vec<ValueId> {
+        let summed = ["attn_output", "ffn_down"].iter().any(|name| self.template[node.inputs[1]].name.contains(name));
+        let (x, weight) = match (self.style, node.op, summed) {
+            (Style::Whole, ..) => (Layout::Whole, Layout::Whole),
+            (Style::Gather, Op::Embed, _) => (Layout::Whole, Layout::Sharded(1)),
+            (Style::Gather, ..) | (_, _, false) => (Layout::Whole, Layout::Sharded(0)),
+            (_, _, true) => (Layout::Sharded(1), Layout::Sharded(1)),
+        };
+        vec![self.ensure(node.inputs[0], x), self.ensure(node.inputs[1], weight)]
+    }
+}

@@ -1,0 +1,11 @@
+//! Plans of a small decoder in every form: emitted, checked, written, read and corrupted.
+
+mod forms;
+mod mutate;
+mod mutations;
+mod placements;
+mod refusals;
+mod small;
+mod text;
+mod whole;
+mod zoo;

@@ -1,0 +1,168 @@
+//! Single corruptions of a plan, chosen by numbers.
+
+use sailplan_codegen::{Instruction, Plan, Program, ReduceOp};
+use sailplan_ir::{Algorithm, CollectiveKind, Constant, Op, SailId};
+
+/// Numbers from a seed (xorshift64*, Vigna 2016).
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound.max(1)
+    }
+
+    fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        items.get(self.below(items.len()))
+    }
+
+    /// A neighbour of a number, or a wild one.
+    fn near(&mut self, value: u64) -> u64 {
+        match self.below(5) {
+            0 => value.wrapping_add(1),
+            1 => value.wrapping_sub(1),
+            2 => value.wrapping_add(32),
+            3 => value / 2,
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// Every instruction, also inside repeats.
+pub(crate) fn each(program: &mut Program, change: &mut dyn FnMut(&mut Instruction)) {
+    for instruction in &mut program.instructions {
+        if let Instruction::Repeat { body, .. } = instruction {
+            body.iter_mut().for_each(&mut *change);
+        }
+        change(instruction);
+    }
+}
+
+/// Does one random thing to one random instruction; says what.
+pub(crate) fn corrupt(plan: &mut Plan, numbers: &mut Numbers) -> String {
+    let sail = numbers.below(plan.sails.len());
+    let sails: Vec<SailId> = plan.sails.iter().map(|sail| sail.sail).collect();
+    let entry = &mut plan.sails[sail];
+    let residents = entry.weights.iter().chain(&entry.caches).map(|resident| resident.name.clone());
+    let residents: Vec<String> = residents.collect();
+    let decode = numbers.below(2) == 1;
+    let program = if decode { &mut entry.decode } else { &mut entry.prefill };
+    let names: Vec<String> = program.buffers.iter().map(|buffer| buffer.name.clone()).chain(residents).collect();
+    let list = list(&mut program.instructions, numbers);
+    let index = numbers.below(list.len());
+    let what = match numbers.below(8) {
+        0 => {
+            list.remove(index);
+            "dropped".to_owned()
+        }
+        1 => {
+            list.insert(index, list[index].clone());
+            "duplicated".to_owned()
+        }
+        _ => change(&mut list[index], &names, &sails, numbers),
+    };
+    format!("{}.{} instruction {index} {what}", sails[sail], if decode { "decode" } else { "prefill" })
+}
+
+/// The program's own list or the body of a repeat.
+fn list<'a>(instructions: &'a mut Vec<Instruction>, numbers: &mut Numbers) -> &'a mut Vec<Instruction> {
+    let repeats: Vec<usize> =
+        (0..instructions.len()).filter(|&index| matches!(instructions[index], Instruction::Repeat { .. })).collect();
+    match numbers.pick(&repeats) {
+        Some(&repeat) if numbers.below(3) > 0 => match &mut instructions[repeat] {
+            Instruction::Repeat { body, .. } => body,
+            _ => unreachable!(),
+        },
+        _ => instructions,
+    }
+}
+
+fn change(instruction: &mut Instruction, names: &[String], sails: &[SailId], numbers: &mut Numbers) -> String {
+    let before = format!("{instruction:?}");
+    match instruction {
+        Instruction::Repeat { layers, body } => match numbers.below(3) {
+            0 => layers.0.start = numbers.near(u64::from(layers.0.start)) as u32,
+            1 => layers.0.end = numbers.near(u64::from(layers.0.end)) as u32,
+            _ => body.clear(),
+        },
+        Instruction::Kernel { op, inputs, weights, out, .. } => match numbers.below(5) {
+            0 => *op = other_op(*op, numbers),
+            1 => rename(inputs, names, numbers),
+            2 => rename(weights, names, numbers),
+            3 => inputs.reverse(),
+            _ => rename(std::slice::from_mut(out), names, numbers),
+        },
+        Instruction::Slice { buffer, start, end, out, .. } => match numbers.below(4) {
+            0 => *start = numbers.near(*start),
+            1 => *end = numbers.near(*end),
+            2 => rename(std::slice::from_mut(buffer), names, numbers),
+            _ => rename(std::slice::from_mut(out), names, numbers),
+        },
+        Instruction::Collective { .. } => collective(instruction, names, sails, numbers),
+        Instruction::Send { peer, buffer, bytes, tag, .. } | Instruction::Recv { peer, buffer, bytes, tag, .. } => {
+            match numbers.below(4) {
+                0 => *peer = numbers.pick(sails).copied().unwrap_or(*peer),
+                1 => rename(std::slice::from_mut(buffer), names, numbers),
+                2 => bytes.0 = numbers.near(bytes.0),
+                _ => *tag = numbers.near(u64::from(*tag)) as u32,
+            }
+        }
+        Instruction::HostRecv { buffer, bytes, .. } => match numbers.below(2) {
+            0 => rename(std::slice::from_mut(buffer), names, numbers),
+            _ => bytes.0 = numbers.near(bytes.0),
+        },
+        Instruction::HostSend { buffer, start, bytes, .. } => match numbers.below(3) {
+            0 => rename(std::slice::from_mut(buffer), names, numbers),
+            1 => *start = numbers.near(*start),
+            _ => bytes.0 = numbers.near(bytes.0),
+        },
+    }
+    format!("{before} made {instruction:?}")
+}
+
+fn rename(slots: &mut [String], names: &[String], numbers: &mut Numbers) {
+    let slot = numbers.below(slots.len());
+    if let (Some(slot), Some(name)) = (slots.get_mut(slot), numbers.pick(names)) {
+        *slot = name.clone();
+    }
+}
+
+fn collective(instruction: &mut Instruction, names: &[String], sails: &[SailId], numbers: &mut Numbers) {
+    let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, bytes, .. } = instruction else {
+        return;
+    };
+    use CollectiveKind::{AllGather, AllReduce, Broadcast, ReduceScatter};
+    match numbers.below(10) {
+        0 => *kind = *numbers.pick(&[AllGather, AllReduce, Broadcast, ReduceScatter]).unwrap(),
+        1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
+        2 => group.reverse(),
+        3 => drop(group.pop()),
+        4 => group.push(numbers.pick(sails).copied().unwrap()),
+        5 => *algorithm = *numbers.pick(&[Algorithm::Ring, Algorithm::Direct, Algorithm::OneShot]).unwrap(),
+        6 => rename(std::slice::from_mut(buffer), names, numbers),
+        7 => *into = numbers.pick(names).filter(|name| into.as_ref() != Some(name)).cloned(),
+        8 if !parts.is_empty() => parts.rotate_left(1),
+        _ => bytes.0 = numbers.near(bytes.0),
+    }
+}
+
+fn other_op(op: Op, numbers: &mut Numbers) -> Op {
+    let by = numbers.below(3) as u32 + 1;
+    match op {
+        Op::RmsNorm { epsilon } => Op::RmsNorm { epsilon: Constant(epsilon.0 * 2.0) },
+        Op::Rope { head_dim, rotary_dim, base } => match by {
+            1 => Op::Rope { head_dim: head_dim / 2, rotary_dim, base },
+            2 => Op::Rope { head_dim, rotary_dim: rotary_dim / 2, base },
+            _ => Op::Rope { head_dim, rotary_dim, base: Constant(base.0 + 1.0) },
+        },
+        Op::KvAppend { head_dim } => Op::KvAppend { head_dim: head_dim + by },
+        Op::Attention { heads, kv_heads, head_dim } => Op::Attention { heads: heads + by, kv_heads, head_dim },
+        Op::Add => Op::SwiGlu,
+        Op::SwiGlu => Op::Add,
+        Op::Linear => Op::Bias,
+        Op::Embed => Op::Linear,
+        Op::Bias | Op::LastToken => Op::Add,
+    }
+}

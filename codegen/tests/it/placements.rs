@@ -1,0 +1,109 @@
+//! Placements by hand: runs of segments on runs of cards.
+
+use crate::forms::{Style, form, prices};
+use crate::small::{fleet, model, request};
+use sailplan_codegen::{Plan, emit};
+use sailplan_ir::{
+    Algorithm, Certificate, Choice, DomainId, Domains, Estimate, Hop, Model, Partition, Picoseconds, Placement, SailId,
+    Stage, Status, Verify,
+};
+use std::ops::Range;
+
+/// Some segments on some cards.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(crate) sails: Vec<u16>,
+    pub(crate) segments: Range<u32>,
+    pub(crate) styles: (Style, Style),
+    pub(crate) algorithm: Algorithm,
+}
+
+pub(crate) fn part(sails: &[u16], segments: Range<u32>, style: Style, algorithm: Algorithm) -> Part {
+    Part { sails: sails.to_vec(), segments, styles: (style, style), algorithm }
+}
+
+/// All plans that the tests corrupt, by name.
+pub(crate) fn plans() -> Vec<(&'static str, Plan)> {
+    cases().into_iter().map(|(name, tied, parts)| (name, plan(tied, &parts))).collect()
+}
+
+pub(crate) fn plan_of(wanted: &str) -> Plan {
+    let (_, tied, parts) = cases().into_iter().find(|(name, ..)| *name == wanted).unwrap();
+    plan(tied, &parts)
+}
+
+/// Name, whether the head reads the embedding table, stages.
+fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
+    use Algorithm::{Direct, OneShot, Ring};
+    use Style::{Gather, Reduce, Scatter, Whole};
+    let both = Part { styles: (Scatter, Reduce), ..part(&[0, 1], 0..5, Scatter, Ring) };
+    vec![
+        ("one", false, vec![part(&[0], 0..5, Whole, Ring)]),
+        ("reduce", false, vec![part(&[0, 1], 0..5, Reduce, OneShot)]),
+        ("uneven", false, vec![part(&[2, 0, 1], 0..5, Reduce, Direct)]),
+        ("gather", false, vec![part(&[0, 1], 0..5, Gather, Ring)]),
+        ("scatter", true, vec![both]),
+        ("tied", true, vec![part(&[0, 1], 0..5, Gather, Direct)]),
+        ("pipeline", false, vec![part(&[0], 0..2, Whole, Ring), part(&[1, 2], 2..5, Reduce, Direct)]),
+        (
+            "three stages",
+            true,
+            vec![part(&[3, 1], 0..2, Scatter, Ring), part(&[0], 2..4, Whole, Ring), part(&[2, 4], 4..5, Gather, Ring)],
+        ),
+    ]
+}
+
+pub(crate) fn plan(tied: bool, parts: &[Part]) -> Plan {
+    let model = model(tied);
+    let cards = parts.iter().flat_map(|part| &part.sails).max().unwrap() + 2;
+    emit(&model, &fleet(cards), &request(), &placement(&model, parts)).unwrap()
+}
+
+/// Every plan is sound before anything is done to it.
+pub(crate) fn sound(plan: &Plan) {
+    let problems = plan.problems();
+    assert!(problems.0.is_empty(), "{problems}");
+}
+
+pub(crate) fn placement(model: &Model, parts: &[Part]) -> Placement {
+    let time = |micros| Picoseconds::from_micros(micros);
+    let hop = |index: usize| {
+        let before: &Part = parts.get(index.checked_sub(1)?)?;
+        let spread = (parts[index].sails.len() > 1).then_some((Algorithm::Direct, Algorithm::Ring));
+        let from = SailId(*before.sails.last()?);
+        Some(Hop { from, prefill: (time(30), time(31)), decode: (time(20), time(21)), spread })
+    };
+    let stages = parts.iter().enumerate().map(|(index, part)| stage(model, part, hop(index))).collect();
+    let certificate = Certificate {
+        status: Status::Proven,
+        method: "by hand".to_owned(),
+        space: "one placement".to_owned(),
+        bound: Picoseconds(0),
+    };
+    Placement { stages, unused: Vec::new(), certificate, estimate: Estimate::default() }
+}
+
+fn stage(model: &Model, part: &Part, hop: Option<Hop>) -> Stage {
+    let ranks = part.sails.len();
+    let mut choices: Vec<Choice> = Vec::new();
+    let mut assignment = Vec::new();
+    for segment in &model.segments[part.segments.start as usize..part.segments.end as usize] {
+        let known = choices.iter().position(|choice| choice.form.class == segment.class);
+        assignment.push(known.unwrap_or_else(|| {
+            let class = model.class(segment.class);
+            let form = form(segment.class, class, part.styles);
+            let domains = Domains::of(&class.template);
+            let granules = form.granules(&class.template, &domains);
+            let deal = |(index, &granule): (usize, &u64)| {
+                Partition::balanced(domains.units(DomainId(index as u32)), granule, ranks)
+            };
+            let partitions = granules.iter().enumerate().map(deal).collect();
+            let prefill = prices(&form.prefill, part.algorithm);
+            let decode = prices(&form.decode, part.algorithm);
+            choices.push(Choice { form, partitions, prefill, decode });
+            choices.len() - 1
+        }) as u32);
+    }
+    let sails = part.sails.iter().map(|&sail| SailId(sail)).collect();
+    Stage { sails, hop, segments: part.segments.clone(), assignment, choices, memory: vec![Default::default(); ranks] }
+}

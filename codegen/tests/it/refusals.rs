@@ -1,0 +1,231 @@
+//! One plan for each reason to refuse one, with the words that are said.
+
+use crate::placements::{plan_of, sound};
+use sailplan_codegen::{Instruction, Layers, Plan, Slice, read, write};
+use sailplan_ir::{Algorithm, At, Bytes, Constant, Dim, Op, SailId, Verify};
+
+/// Changes a sound plan; the first problem must be at this place and say this.
+#[track_caller]
+fn refused(name: &str, change: impl Fn(&mut Plan), place: &str, words: &str) {
+    let mut plan = plan_of(name);
+    sound(&plan);
+    change(&mut plan);
+    let problems = plan.problems();
+    let first = problems.0.first().expect("the plan must be refused");
+    assert!(first.message.contains(words), "{problems}");
+    let at = first.place.as_ref().map(|place| place.at.clone());
+    assert_eq!(at, Some(At::Name(place.to_owned())), "{problems}");
+    let text = read("p.ron", &write(&plan)).unwrap_err();
+    assert!(text.0.iter().all(|problem| problem.place.as_ref().is_some_and(|place| place.file == "p.ron")), "{text}");
+}
+
+/// The body of the first repeat of a card's prefill program.
+fn body(plan: &mut Plan, sail: usize) -> &mut Vec<Instruction> {
+    let repeats = plan.sails[sail].prefill.instructions.iter_mut().find_map(|instruction| match instruction {
+        Instruction::Repeat { body, .. } => Some(body),
+        _ => None,
+    });
+    repeats.unwrap()
+}
+
+fn first(plan: &mut Plan, sail: usize, wanted: impl Fn(&Instruction) -> bool) -> &mut Instruction {
+    body(plan, sail).iter_mut().find(|instruction| wanted(instruction)).unwrap()
+}
+
+fn op_is(instruction: &Instruction, wanted: &str) -> bool {
+    matches!(instruction, Instruction::Kernel { op, .. } if op.row().name == wanted)
+}
+
+#[test]
+fn of_the_head() {
+    refused("one", |plan| plan.version = 2, "version", "version 2 is not 1");
+    refused("one", |plan| plan.request.batch = 0, "request", "--batch is 0");
+    refused("one", |plan| plan.fleet.inline.sails.clear(), "fleet.inline", "has none");
+    refused("one", |plan| plan.fleet.digest.clear(), "fleet.digest", "not that of the inline fleet");
+    refused("one", |plan| plan.objective = sailplan_ir::Objective::Decode, "objective", "not the request's");
+}
+
+#[test]
+fn of_the_model() {
+    refused("one", |plan| plan.model.chain.clear(), "model.chain", "empty");
+    refused("one", |plan| drop(plan.model.chain.remove(0)), "model.chain[0]", "start with token ids");
+    refused("one", |plan| drop(plan.model.chain.pop()), "model.chain", "end in rows of logits");
+    refused("one", |plan| plan.model.chain[1].layers = Some(Layers(0..u32::MAX)), "model.chain[1]", "too many");
+    refused("one", |plan| plan.model.chain[1].layers = Some(Layers(2..2)), "model.chain[1]", "none");
+    refused("one", |plan| plan.model.chain[1].class.push('x'), "model.chain[1]", "no class");
+    refused("one", |plan| plan.model.classes[1].nodes[0].inputs[0].push('x'), "model.classes.layer", "no tensor");
+    refused("one", |plan| plan.model.classes[1].tensors[1].dims[0] = Dim::Fixed(0), "model.classes.layer", "size 0");
+    let twice = |plan: &mut Plan| {
+        let class = plan.model.classes[1].clone();
+        plan.model.classes.push(class);
+    };
+    refused("one", twice, "model.classes", "two classes");
+    let nan = |plan: &mut Plan| plan.model.classes[1].nodes[0].op = Op::RmsNorm { epsilon: Constant(f32::NAN) };
+    refused("one", nan, "model.classes.layer", "no plan can hold");
+}
+
+#[test]
+fn of_cards_and_groups() {
+    refused("reduce", |plan| plan.sails.reverse(), "sails", "order of id");
+    refused("reduce", |plan| plan.sails.clear(), "sails", "no Sail has work");
+    refused("reduce", |plan| plan.sails[1].sail = SailId(900), "sail900", "only 3 Sails");
+    refused("reduce", |plan| plan.sails[1].group.reverse(), "sail1", "two groups");
+    refused("pipeline", |plan| plan.sails.iter_mut().for_each(|sail| sail.stage += 1), "sails", "numbered");
+    refused("pipeline", |plan| drop(plan.sails.pop()), "stage 1", "not the Sails");
+}
+
+#[test]
+fn of_residents() {
+    refused("one", |plan| plan.sails[0].weights[2].offset = Bytes(0), "sail0.weights", "overlap");
+    refused("one", |plan| plan.sails[0].weights[1].layers = Some(Layers(0..u32::MAX)), "sail0.weights[1]", "too many");
+    refused("one", |plan| plan.sails[0].weights[1].stride = Bytes(u64::MAX - 63), "sail0.weights[1]", "outside");
+    refused("one", |plan| plan.sails[0].memory.weights = Bytes(1 << 40), "sail0.memory", "the arenas take 1024 GiB");
+    refused("one", |plan| plan.sails[0].load.clear(), "sail0.load", "every weight");
+    let inside_a_block = |plan: &mut Plan| {
+        let cut = plan.sails[0].weights.iter_mut().find(|weight| weight.name.contains("ffn_down")).unwrap();
+        cut.slice = Slice::Cut { axis: 1, start: 0, end: 48 };
+    };
+    refused("reduce", inside_a_block, "sail0.weights[9]", "cannot be cut so");
+    let positions = |plan: &mut Plan| plan.sails[0].caches[0].slice = Slice::Cut { axis: 0, start: 0, end: 8 };
+    refused("one", positions, "sail0.caches[0]", "along its positions");
+}
+
+#[test]
+fn of_sizes() {
+    let buffer = |plan: &mut Plan| plan.sails[0].prefill.buffers[1].bytes = Bytes(1 << 50);
+    refused("one", buffer, "sail0.prefill.buffers[1]", "its shape says");
+    let wide = |plan: &mut Plan| plan.sails[0].prefill.buffers[1].columns = u64::MAX;
+    refused("one", wide, "sail0.prefill.buffers[1]", "its shape says None");
+    let far = |plan: &mut Plan| plan.sails[0].prefill.buffers[1].offset = Bytes(u64::MAX - 63);
+    refused("one", far, "sail0.prefill.buffers[1]", "outside the activation arena");
+    let scratch = |plan: &mut Plan| plan.sails[0].memory.scratch = Bytes(0);
+    refused("reduce", scratch, "sail0.prefill[2]", "arrive at once");
+}
+
+#[test]
+fn of_repeats() {
+    let repeat = |layers: std::ops::Range<u32>| {
+        move |plan: &mut Plan| {
+            let Instruction::Repeat { layers: own, .. } = &mut plan.sails[0].prefill.instructions[2] else { panic!() };
+            own.0 = layers.clone();
+        }
+    };
+    refused("one", repeat(0..u32::MAX), "sail0.prefill[2]", "too much");
+    refused("one", repeat(3..3), "sail0.prefill[2]", "repeats nothing");
+    refused("one", repeat(0..2), "sail0.prefill[3]", "the model has no last_token of `x_ffn`");
+    refused("one", repeat(1..3), "sail0.prefill[2].body[0] in layer 1", "the model has no rms_norm");
+    let nested = |plan: &mut Plan| {
+        let inner = plan.sails[0].prefill.instructions[2].clone();
+        body(plan, 0).push(inner);
+    };
+    refused("one", nested, "sail0.prefill[2].body[17]", "a repeat inside a repeat");
+}
+
+#[test]
+fn of_kernels() {
+    let edit = |name: &'static str,
+                wanted: &'static str,
+                change: fn(&mut Vec<String>, &mut Vec<String>, &mut String)| {
+        move |plan: &mut Plan| {
+            let kernel =
+                first(plan, 0, |instruction| op_is(instruction, name) && format!("{instruction:?}").contains(wanted));
+            let Instruction::Kernel { inputs, weights, out, .. } = kernel else { return };
+            change(inputs, weights, out);
+        }
+    };
+    let at = |index: usize| format!("sail0.prefill[2].body[{index}] in layer 0");
+    let unknown = edit("linear", "attn_q", |inputs, _, _| inputs[0].push('x'));
+    refused("one", unknown, "sail0.prefill[2].body[1]", "no buffer is called");
+    let wrong = edit("linear", "attn_q", |_, weights, _| weights[0] = "blk.{layer}.attn_output.weight".to_owned());
+    refused("one", wrong, &at(1), "the model has no linear of");
+    let unwritten = edit("linear", "attn_q", |inputs, _, _| inputs[0] = "layer.ffn_norm".to_owned());
+    refused("one", unwritten, &at(1), "to which nothing was written");
+    let early = |plan: &mut Plan| {
+        let body = body(plan, 0);
+        let append = body.iter().position(|instruction| op_is(instruction, "kv_append")).unwrap();
+        body.remove(append);
+    };
+    refused("one", early, &at(7), "the model has no attention");
+    let shape = edit("linear", "attn_k", |_, _, out| *out = "layer.attn_q".to_owned());
+    refused("one", shape, &at(2), "has not the shape");
+}
+
+#[test]
+fn of_collectives() {
+    let collective = |plan: &mut Plan, change: fn(&mut Instruction)| {
+        change(first(plan, 1, |instruction| matches!(instruction, Instruction::Collective { .. })));
+    };
+    let other = |plan: &mut Plan| {
+        collective(plan, |instruction| {
+            let Instruction::Collective { algorithm, .. } = instruction else { return };
+            *algorithm = Algorithm::Ring;
+        });
+    };
+    refused("reduce", other, "sail0.prefill[3].body[10] in layer 0", "sail1 does another collective");
+    let group = |plan: &mut Plan| {
+        collective(plan, |instruction| {
+            let Instruction::Collective { group, .. } = instruction else { return };
+            group.reverse();
+        });
+    };
+    refused("reduce", group, "sail1.prefill[3].body[10]", "its group is");
+    let dropped =
+        |plan: &mut Plan| body(plan, 1).retain(|instruction| !matches!(instruction, Instruction::Collective { .. }));
+    refused("reduce", dropped, "sail1.prefill[3].body[10] in layer 0", "reads a partial sum");
+}
+
+#[test]
+fn of_messages() {
+    let send = |plan: &mut Plan| {
+        let program = &mut plan.sails[0].prefill.instructions;
+        program.retain(|instruction| !matches!(instruction, Instruction::Send { .. }));
+    };
+    refused("pipeline", send, "sail1.prefill[0]", "waits for sail0 to send with tag 1, for ever");
+    let unread = |plan: &mut Plan| {
+        let program = &mut plan.sails[0].prefill.instructions;
+        let mut again = program.last().unwrap().clone();
+        if let Instruction::Send { tag, .. } = &mut again {
+            *tag = 9;
+        }
+        program.push(again);
+    };
+    refused("pipeline", unread, "sail0.prefill", "sail1 never receives what is sent with tag 9");
+    let again = |plan: &mut Plan| {
+        let program = &mut plan.sails[0].prefill.instructions;
+        let send = program.last().unwrap().clone();
+        program.push(send);
+    };
+    refused("pipeline", again, "sail0.prefill[4]", "a second time");
+    let itself = |plan: &mut Plan| {
+        if let Some(Instruction::Send { peer, .. }) = plan.sails[0].prefill.instructions.last_mut() {
+            *peer = SailId(0);
+        }
+    };
+    refused("pipeline", itself, "sail0.prefill[3]", "sail0 is no other Sail");
+    let late = |plan: &mut Plan| {
+        let program = &mut plan.sails[2].prefill.instructions;
+        program.remove(0);
+    };
+    refused("pipeline", late, "sail2.prefill[0].body[0] in layer 1", "nothing was written");
+}
+
+#[test]
+fn of_logits() {
+    let dropped = |plan: &mut Plan| drop(plan.sails[1].decode.instructions.pop());
+    refused("reduce", dropped, "decode", "every column of the logits once");
+    let shifted = |plan: &mut Plan| {
+        if let Some(Instruction::HostSend { start, .. }) = plan.sails[1].decode.instructions.last_mut() {
+            *start = 0;
+        }
+    };
+    refused("reduce", shifted, "sail1.decode[7]", "gives column 0 for column 25");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let mut plan = plan_of("reduce");
+    plan.sails[0].memory.kv = Bytes(u64::MAX);
+    plan.sails[1].load.clear();
+    plan.sails[1].weights[0].offset = Bytes(1);
+    assert_eq!(plan.problems().0.len(), 3, "{}", plan.problems());
+}

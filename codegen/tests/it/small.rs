@@ -1,0 +1,114 @@
+//! A small dense decoder and fleets of equal cards.
+
+use sailplan_ir::{
+    Attachment, Bytes, BytesPerSecond, Compute, Constant, DType, Dim, Fleet, Graph, Host, Link, Links, Model, Op,
+    Picoseconds, Request, Role, SailKind, SailRun, TensorId, Verified, Verify, Wire,
+};
+use std::collections::BTreeMap;
+
+const HIDDEN: u64 = 64;
+const HEAD: u32 = 16;
+const HEADS: u32 = 4;
+const KV_HEADS: u32 = 2;
+const FFN: u64 = 96;
+const VOCAB: u64 = 50;
+
+/// Three layers of Q4_0 weights: two KV heads, three blocks of FFN columns.
+pub(crate) fn model(tied: bool) -> Verified<Model> {
+    let mut graph = Graph::default();
+    let tokens = graph.tensor("tokens", &[Dim::Tokens], DType::I32, Role::Tokens);
+    let table = weight(&mut graph, "token_embd.weight", &[VOCAB, HIDDEN]);
+    let mut x = graph.apply(Op::Embed, &[tokens, table], "x", &[Dim::Tokens, Dim::Fixed(HIDDEN)]);
+    for layer in 0..3 {
+        x = decoder_layer(&mut graph, x, layer);
+    }
+    let last = graph.apply(Op::LastToken, &[x], "x_last", &[Dim::Outputs, Dim::Fixed(HIDDEN)]);
+    let norm = norm(&mut graph, last, "output_norm");
+    let head = if tied { table } else { weight(&mut graph, "output.weight", &[VOCAB, HIDDEN]) };
+    graph.apply(Op::Linear, &[norm, head], "logits", &[Dim::Outputs, Dim::Fixed(VOCAB)]);
+    sailplan_models::from_graph("small", graph).unwrap()
+}
+
+fn weight(graph: &mut Graph, name: &str, sizes: &[u64]) -> TensorId {
+    let dtype = if sizes.len() > 1 { DType::Q4_0 } else { DType::F32 };
+    let axes: Vec<Dim> = sizes.iter().map(|&size| Dim::Fixed(size)).collect();
+    graph.tensor(name, &axes, dtype, Role::Weight)
+}
+
+fn norm(graph: &mut Graph, x: TensorId, name: &str) -> TensorId {
+    let gain = weight(graph, &format!("{name}.weight"), &[HIDDEN]);
+    let axes = graph[x].axes.clone();
+    graph.apply(Op::RmsNorm { epsilon: Constant(1e-5) }, &[x, gain], short(name), &axes)
+}
+
+/// A weight has its layer's name, a value none.
+fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+fn linear(graph: &mut Graph, x: TensorId, name: &str, rows: u64) -> TensorId {
+    let columns = graph[x].axes[1].fixed().unwrap();
+    let matrix = weight(graph, &format!("{name}.weight"), &[rows, columns]);
+    graph.apply(Op::Linear, &[x, matrix], short(name), &[Dim::Tokens, Dim::Fixed(rows)])
+}
+
+fn decoder_layer(graph: &mut Graph, x: TensorId, layer: u32) -> TensorId {
+    let (queries, keys) = (u64::from(HEADS * HEAD), u64::from(KV_HEADS * HEAD));
+    let rope = Op::Rope { head_dim: HEAD, rotary_dim: HEAD, base: Constant(1e4) };
+    let named = |name: &str| format!("blk.{layer}.{name}");
+    let normed = norm(graph, x, &named("attn_norm"));
+    let q = linear(graph, normed, &named("attn_q"), queries);
+    let k = linear(graph, normed, &named("attn_k"), keys);
+    let v = linear(graph, normed, &named("attn_v"), keys);
+    let q = graph.apply(rope, &[q], "q_rope", &[Dim::Tokens, Dim::Fixed(queries)]);
+    let k = graph.apply(rope, &[k], "k_rope", &[Dim::Tokens, Dim::Fixed(keys)]);
+    let [k, v] = [("k", k), ("v", v)].map(|(name, value)| {
+        let axes = [Dim::Context, Dim::Fixed(keys)];
+        let cache = graph.tensor(named(&format!("{name}_cache")), &axes, DType::F32, Role::Cache);
+        graph.apply(Op::KvAppend { head_dim: HEAD }, &[cache, value], format!("{name}_all"), &axes)
+    });
+    let attention = Op::Attention { heads: HEADS, kv_heads: KV_HEADS, head_dim: HEAD };
+    let attended = graph.apply(attention, &[q, k, v], "attn", &[Dim::Tokens, Dim::Fixed(queries)]);
+    let out = linear(graph, attended, &named("attn_output"), HIDDEN);
+    let x = graph.apply(Op::Add, &[x, out], "x_attn", &[Dim::Tokens, Dim::Fixed(HIDDEN)]);
+    let normed = norm(graph, x, &named("ffn_norm"));
+    let gate = linear(graph, normed, &named("ffn_gate"), FFN);
+    let up = linear(graph, normed, &named("ffn_up"), FFN);
+    let act = graph.apply(Op::SwiGlu, &[gate, up], "ffn_act", &[Dim::Tokens, Dim::Fixed(FFN)]);
+    let down = linear(graph, act, &named("ffn_down"), HIDDEN);
+    graph.apply(Op::Add, &[x, down], "x_ffn", &[Dim::Tokens, Dim::Fixed(HIDDEN)])
+}
+
+pub(crate) fn fleet(count: u16) -> Verified<Fleet> {
+    let rate = BytesPerSecond(1_000_000_000);
+    let kind = SailKind {
+        memory: Bytes(1 << 20),
+        reserve: Bytes(1 << 10),
+        bandwidth: rate,
+        compute: Compute::Unknown,
+        overhead: Picoseconds(0),
+        granularity: 64,
+    };
+    let link = Link {
+        rate,
+        latency: Picoseconds::from_micros(20),
+        duplex: Default::default(),
+        coding: Default::default(),
+        state: Default::default(),
+    };
+    let fleet = Fleet {
+        name: format!("test-x{count}"),
+        kinds: BTreeMap::from([("card".to_owned(), kind)]),
+        sails: vec![SailRun { kind: "card".to_owned(), count }],
+        links: Links::Mesh(link),
+        host: Host { rate, latency: Picoseconds::from_micros(10), attachment: Attachment::Shared, memory: None },
+        provenance: BTreeMap::new(),
+    };
+    fleet.verify().unwrap()
+}
+
+pub(crate) fn request() -> Verified<Request> {
+    let request =
+        Request { prompt: 8, generate: 4, batch: 1, context: 16, chunk: 4, wire: Wire::Bf16, ..Request::default() };
+    request.verify().unwrap()
+}

@@ -1,0 +1,93 @@
+//! Texts that are no plans.
+
+use crate::placements::plan_of;
+use proptest::prelude::*;
+use sailplan_codegen::{read, write};
+
+fn refusal(text: &str) -> String {
+    read("plan.ron", text).unwrap_err().to_string()
+}
+
+#[test]
+fn broken_texts_are_refused_with_a_place() {
+    let text = write(&plan_of("one"));
+    let cases = [
+        (String::new(), "bytes 0..0"),
+        ("Plan(".to_owned(), "every bracket is closed"),
+        (text.replacen("made_by", "made_bye", 1), "Unexpected field named `made_bye`"),
+        (text.replacen("stage: 0", "stage: -1", 1), "plan.ron: bytes"),
+        (text.replacen("\"0..3\"", "\"0-3\"", 1), "is not a range of layers"),
+        (text.replacen("group: \"0\"", "group: \"0..70000\"", 1), "is not a list of cards"),
+        (text.replacen("prompt: 8", "prompt: 9", 1), "edited by hand"),
+        (text.replacen(" ns\"", " lightyears\"", 1), "bytes"),
+        (format!("{text}{text}"), "bytes"),
+    ];
+    for (text, words) in cases {
+        let message = refusal(&text);
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn another_version_is_named_whatever_follows() {
+    let newer = refusal("// made tomorrow\nPlan (\n version : 7, whatever: {{{");
+    assert!(newer.contains("format version 7; this build reads version 1 (use a newer sailplan)"), "{newer}");
+    assert!(refusal("(version: 0)").contains("version 0"));
+    assert!(refusal("Plan(version: 99999999999999999999999)").contains("use a newer sailplan"));
+}
+
+#[test]
+fn deep_and_long_texts_are_refused_cheaply() {
+    let deep = format!("Plan(version: 1, sails: {}", "[".repeat(1 << 20));
+    assert!(refusal(&deep).contains("bytes"));
+    let comments = format!("Plan(version: 1, {}", "/*".repeat(1 << 20));
+    assert!(refusal(&comments).contains("bytes"));
+    let nested = format!("Plan(version: 1, digest: {}", "Some(".repeat(1 << 20));
+    assert!(refusal(&nested).contains("bytes"));
+    let lists = "(group:\"0..4096\",group:1),".repeat(1 << 16);
+    assert!(refusal(&format!("Plan(version: 1, sails: [{lists}")).contains("bytes"));
+    assert!(refusal(&" ".repeat((64 << 20) + 1)).contains("at most 67108864"));
+    let long = write(&plan_of("gather")).replacen("parts: \"32 x 2\"", "parts: \"0 x 18446744073709551615\"", 1);
+    assert!(refusal(&long).contains("is not a list"), "{}", refusal(&long));
+}
+
+#[test]
+fn layout_of_the_text_and_comments_are_free() {
+    let text = write(&plan_of("one"));
+    let other = text.replace("  ", "\t").replacen("Plan(", "/* a plan */ Plan( // here\n", 1);
+    assert_eq!(read("plan.ron", &text).unwrap(), read("plan.ron", &other).unwrap());
+}
+
+proptest! {
+    #[test]
+    fn random_texts_do_not_panic(text in ".{0,300}") {
+        let _ = read("plan.ron", &text);
+        let _ = read("plan.ron", &format!("Plan(version: 1, {text}"));
+    }
+
+    #[test]
+    fn mutated_texts_do_not_panic(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, "[-0-9a-zA-Z(){}\\[\\]\"., :#]{0,6}"), 1..4),
+        case in 0usize..3,
+    ) {
+        let mut text = write(&plan_of(["one", "scatter", "pipeline"][case]));
+        for (place, length, with) in edits {
+            let start = place.index(text.len());
+            let end = (start + length).min(text.len());
+            text.replace_range(start..end, &with);
+        }
+        let _ = read("plan.ron", &text);
+    }
+
+    #[test]
+    fn mutated_numbers_do_not_panic(place in any::<prop::sample::Index>(), number in any::<u64>(), wide in any::<bool>()) {
+        let text = write(&plan_of("three stages"));
+        let digits: Vec<usize> = text.match_indices(|c: char| c.is_ascii_digit()).map(|(index, _)| index).collect();
+        let start = digits[place.index(digits.len())];
+        let length = text[start..].find(|c: char| !c.is_ascii_digit()).unwrap_or(1);
+        let number = if wide { number } else { number % 100 };
+        let mut other = text.clone();
+        other.replace_range(start..start + length, &number.to_string());
+        let _ = read("plan.ron", &other);
+    }
+}
