@@ -1,0 +1,245 @@
+//! Collectives, replayed step by step as their schedule says. They know ranks and elements, no plans and no buffers.
+//!
+//! All ranks end with the same bits: contributions of a step are combined in ascending order of rank, and a rank keeps
+//! of what it sends what the wire carries. Without that, a BF16 wire would leave the owner of a reduced chunk with more
+//! digits than everyone else.
+
+use crate::ReplayError;
+use crate::transport::{Tag, Transport, rounded};
+use sailplan_codegen::ReduceOp;
+use sailplan_ir::{Algorithm, CollectiveKind, SailId, Use, even_chunk};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A collective as the plan states it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Collective {
+    /// What it does.
+    pub kind: CollectiveKind,
+    /// The schedule.
+    pub algorithm: Algorithm,
+    /// How contributions are combined; ignored where there are none.
+    pub op: ReduceOp,
+    /// Cards in order of rank.
+    pub group: Vec<SailId>,
+    /// Columns of each rank, for all-gather and reduce-scatter.
+    pub parts: Vec<u64>,
+}
+
+/// One rank's part in a collective.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exchange {
+    collective: Collective,
+    rank: usize,
+    turns: Vec<Turn>,
+}
+
+/// What one rank does in one step.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Turn {
+    sends: Vec<(usize, Option<usize>)>,
+    receives: Vec<(usize, Option<usize>, Use)>,
+}
+
+impl Exchange {
+    /// The part of `own`; `None` when it is not in the group, the algorithm cannot do the kind, or the parts are not
+    /// one for each rank.
+    #[must_use]
+    pub fn new(collective: Collective, own: SailId) -> Option<Self> {
+        let ranks = collective.group.len();
+        let rank = collective.group.iter().position(|&sail| sail == own)?;
+        if collective.by_columns() && collective.parts.len() != ranks {
+            return None;
+        }
+        let mut turns = Vec::new();
+        for step in collective.kind.schedule(collective.algorithm, ranks)? {
+            let mut turn = Turn::default();
+            for message in step {
+                if message.from == rank {
+                    turn.sends.push((message.to, message.chunk));
+                }
+                if message.to == rank {
+                    turn.receives.push((message.from, message.chunk, message.with));
+                }
+            }
+            turns.push(turn);
+        }
+        Some(Self { collective, rank, turns })
+    }
+
+    /// Whether an operand and a result with rows of so many columns are this rank's.
+    #[must_use]
+    pub fn fits(&self, operand: u64, result: u64) -> bool {
+        let Self { collective, rank, .. } = self;
+        let part = || collective.parts.get(*rank).copied();
+        let all = || collective.parts.iter().try_fold(0_u64, |sum, &columns| sum.checked_add(columns));
+        match collective.kind {
+            CollectiveKind::AllGather => (Some(operand), Some(result)) == (part(), all()),
+            CollectiveKind::ReduceScatter => (Some(operand), Some(result)) == (all(), part()),
+            CollectiveKind::AllReduce | CollectiveKind::Broadcast => operand == result,
+        }
+    }
+
+    /// The collective of all ranks.
+    pub(crate) fn collective(&self) -> &Collective {
+        &self.collective
+    }
+
+    /// This rank's result from this rank's operand, both row by row.
+    ///
+    /// # Errors
+    /// A peer is gone or silent, or sends another size.
+    pub fn run(&self, rows: usize, operand: Vec<f32>, transport: &mut impl Transport) -> Result<Vec<f32>, ReplayError> {
+        let mut held = Held::new(self, rows, operand);
+        for (step, turn) in self.turns.iter().enumerate() {
+            let tag = Tag::Step { kind: self.collective.kind, step: step as u32 };
+            for &(to, chunk) in &turn.sends {
+                transport.send(self.collective.group[to], tag, held.chunk(chunk))?;
+                let wire = transport.wire();
+                held.chunk(chunk).iter_mut().for_each(|value| *value = rounded(wire, *value));
+            }
+            let mut arrived: BTreeMap<Option<usize>, Vec<(usize, Vec<f32>)>> = BTreeMap::new();
+            for &(from, chunk, with) in &turn.receives {
+                let values = transport.receive(self.collective.group[from], tag, held.range(chunk).len())?;
+                match with {
+                    Use::Copy => held.chunk(chunk).copy_from_slice(&values),
+                    Use::Reduce => arrived.entry(chunk).or_default().push((from, values)),
+                }
+            }
+            for (chunk, contributions) in arrived {
+                self.combine(held.chunk(chunk), contributions);
+            }
+        }
+        Ok(held.result(self, rows))
+    }
+
+    /// Combines what this rank holds of a chunk with what arrived, in the order of ranks.
+    fn combine(&self, own: &mut [f32], mut contributions: Vec<(usize, Vec<f32>)>) {
+        contributions.push((self.rank, own.to_vec()));
+        contributions.sort_by_key(|contribution| contribution.0);
+        let mut in_order = contributions.iter().map(|contribution| &contribution.1);
+        if let Some(first) = in_order.next() {
+            own.copy_from_slice(first);
+        }
+        for values in in_order {
+            for (sum, &value) in own.iter_mut().zip(values) {
+                *sum = self.collective.op.of(*sum, value);
+            }
+        }
+    }
+}
+
+trait Combine {
+    fn of(self, a: f32, b: f32) -> f32;
+}
+
+impl Combine for ReduceOp {
+    /// An average is a sum until the result is taken.
+    fn of(self, a: f32, b: f32) -> f32 {
+        match self {
+            Self::Sum | Self::Avg => a + b,
+            Self::Max => a.max(b),
+            Self::Min => a.min(b),
+        }
+    }
+}
+
+impl Collective {
+    /// Whether chunks are columns of every row; otherwise they are near-equal runs of elements.
+    fn by_columns(&self) -> bool {
+        matches!(self.kind, CollectiveKind::AllGather | CollectiveKind::ReduceScatter)
+    }
+
+    fn reduces(&self) -> bool {
+        matches!(self.kind, CollectiveKind::AllReduce | CollectiveKind::ReduceScatter)
+    }
+}
+
+/// The whole buffer of one rank, chunk after chunk.
+struct Held {
+    values: Vec<f32>,
+    chunks: Vec<Range<usize>>,
+}
+
+impl Held {
+    fn new(exchange: &Exchange, rows: usize, operand: Vec<f32>) -> Self {
+        let Exchange { collective, rank, .. } = exchange;
+        if !collective.by_columns() {
+            let chunk = |index| even_chunk(operand.len() as u64, collective.group.len(), index);
+            let chunks = (0..collective.group.len()).map(chunk).map(|c| c.start as usize..c.end as usize).collect();
+            return Self { values: operand, chunks };
+        }
+        let mut end = 0;
+        let mut chunks = Vec::new();
+        for &columns in &collective.parts {
+            let start = end;
+            end += rows * columns as usize;
+            chunks.push(start..end);
+        }
+        let mut held = Self { values: vec![0.0; end], chunks };
+        match collective.kind {
+            CollectiveKind::AllGather => held.fill(*rank, &operand),
+            _ => held.values = transposed(&operand, rows, &collective.parts, Direction::Pack),
+        }
+        held
+    }
+
+    fn fill(&mut self, rank: usize, operand: &[f32]) {
+        for (into, &value) in self.chunk(Some(rank)).iter_mut().zip(operand) {
+            *into = value;
+        }
+    }
+
+    fn range(&self, chunk: Option<usize>) -> Range<usize> {
+        chunk.map_or(0..self.values.len(), |index| self.chunks[index].clone())
+    }
+
+    fn chunk(&mut self, chunk: Option<usize>) -> &mut [f32] {
+        let range = self.range(chunk);
+        &mut self.values[range]
+    }
+
+    fn result(mut self, exchange: &Exchange, rows: usize) -> Vec<f32> {
+        let Exchange { collective, rank, .. } = exchange;
+        if collective.op == ReduceOp::Avg && collective.reduces() {
+            let ranks = collective.group.len() as f32;
+            self.values.iter_mut().for_each(|value| *value /= ranks);
+        }
+        match collective.kind {
+            CollectiveKind::AllGather => transposed(&self.values, rows, &collective.parts, Direction::Unpack),
+            CollectiveKind::ReduceScatter => self.chunk(Some(*rank)).to_vec(),
+            _ => self.values,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    /// From rows of all columns to one part after the other.
+    Pack,
+    /// Back.
+    Unpack,
+}
+
+/// The same elements with rows and parts exchanged; missing elements are zeros.
+fn transposed(values: &[f32], rows: usize, parts: &[u64], direction: Direction) -> Vec<f32> {
+    let width: usize = parts.iter().map(|&columns| columns as usize).sum();
+    let mut out = vec![0.0; rows * width];
+    let mut packed = 0;
+    let mut first = 0;
+    for columns in parts.iter().map(|&columns| columns as usize) {
+        for row in 0..rows {
+            let (by_part, by_row) = (packed..packed + columns, row * width + first..row * width + first + columns);
+            let (from, into) = match direction {
+                Direction::Pack => (by_row, by_part),
+                Direction::Unpack => (by_part, by_row),
+            };
+            if let Some(from) = values.get(from) {
+                out[into].copy_from_slice(from);
+            }
+            packed += columns;
+        }
+        first += columns;
+    }
+    out
+}

@@ -1,0 +1,136 @@
+//! Kernels without weights of many rows: norms, positions, attention, elementwise. Rows are independent of each other,
+//! so that a chunk gives the bits that its tokens give one by one. They know slices only.
+
+use crate::linear::dot;
+
+/// `x / sqrt(mean(x²) + epsilon) · gain` for each row; squares are added in f64, as ggml does.
+pub(crate) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
+    let mut out = Vec::with_capacity(x.len());
+    for row in x.chunks_exact(gain.len().max(1)) {
+        let squares: f64 = row.iter().map(|&value| f64::from(value * value)).sum();
+        let scale = 1.0 / ((squares / row.len() as f64) as f32 + epsilon).sqrt();
+        out.extend(row.iter().zip(gain).map(|(&value, &gain)| value * scale * gain));
+    }
+    out
+}
+
+/// Adds a vector to each row.
+pub(crate) fn bias(x: &[f32], vector: &[f32]) -> Vec<f32> {
+    x.iter().zip(vector.iter().cycle()).map(|(a, b)| a + b).collect()
+}
+
+/// The attributes of a rotary embedding.
+#[derive(Clone, Copy)]
+pub(crate) struct Rotary {
+    pub(crate) head_dim: usize,
+    pub(crate) rotary_dim: usize,
+    pub(crate) base: f32,
+    /// Position of the first row.
+    pub(crate) start: u64,
+}
+
+/// Rotates pairs (2i, 2i+1) of each head by `position · base^(−2i / rotary_dim) / divisor_i`; angles are f64, so far
+/// positions lose nothing.
+pub(crate) fn rope(x: &[f32], columns: usize, rotary: Rotary, divisors: Option<&[f32]>) -> Vec<f32> {
+    let mut out = x.to_vec();
+    let pairs = rotary.rotary_dim / 2;
+    let frequency = |i: usize| {
+        let divisor = divisors.and_then(|all| all.get(i)).map_or(1.0, |&divisor| f64::from(divisor));
+        f64::from(rotary.base).powf(-2.0 * i as f64 / rotary.rotary_dim as f64) / divisor
+    };
+    let frequencies: Vec<f64> = (0..pairs).map(frequency).collect();
+    if columns == 0 || pairs == 0 {
+        return out;
+    }
+    for (position, row) in (rotary.start..).zip(out.chunks_exact_mut(columns)) {
+        let turn = |frequency: &f64| (position as f64 * frequency).sin_cos();
+        let turns: Vec<(f64, f64)> = frequencies.iter().map(turn).collect();
+        for head in row.chunks_exact_mut(rotary.head_dim) {
+            for (pair, &(sin, cos)) in head.chunks_exact_mut(2).zip(&turns) {
+                let (a, b, sin, cos) = (pair[0], pair[1], sin as f32, cos as f32);
+                pair[0] = a * cos - b * sin;
+                pair[1] = a * sin + b * cos;
+            }
+        }
+    }
+    out
+}
+
+/// `silu(gate) · up`.
+pub(crate) fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    gate.iter().zip(up).map(|(&gate, &up)| gate / (1.0 + (-gate).exp()) * up).collect()
+}
+
+/// Elementwise sum.
+pub(crate) fn add(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
+}
+
+/// The heads that attention works on, as this card holds them.
+#[derive(Clone, Copy)]
+pub(crate) struct Heads {
+    pub(crate) queries: usize,
+    pub(crate) keys: usize,
+    pub(crate) head_dim: usize,
+    /// Position of the first query row; row r sees positions `0..=start + r`.
+    pub(crate) start: usize,
+}
+
+/// Causal grouped-query attention over caches that hold one row of `keys × head_dim` for each position.
+pub(crate) fn attention(queries: &[f32], keys: &[f32], values: &[f32], heads: Heads) -> Vec<f32> {
+    let mut out = vec![0.0; queries.len()];
+    let width = heads.queries * heads.head_dim;
+    if width == 0 || heads.keys == 0 {
+        return out;
+    }
+    let group = heads.queries / heads.keys;
+    let rows = queries.chunks_exact(width).zip(out.chunks_exact_mut(width));
+    for (row, (queries, into)) in rows.enumerate() {
+        let seen = heads.start + row + 1;
+        let each = queries.chunks_exact(heads.head_dim).zip(into.chunks_exact_mut(heads.head_dim));
+        for (head, (query, into)) in each.enumerate() {
+            let column = head / group * heads.head_dim;
+            let stripe = Stripe { step: heads.keys * heads.head_dim, column, columns: heads.head_dim, rows: seen };
+            attend(query, stripe.of(keys), stripe.of(values), into);
+        }
+    }
+    out
+}
+
+/// One head's columns in the first rows of a cache.
+#[derive(Clone, Copy)]
+struct Stripe {
+    step: usize,
+    column: usize,
+    columns: usize,
+    rows: usize,
+}
+
+impl Stripe {
+    fn of(self, cache: &[f32]) -> impl Iterator<Item = &[f32]> {
+        cache.chunks_exact(self.step).take(self.rows).map(move |row| &row[self.column..self.column + self.columns])
+    }
+}
+
+fn attend<'a>(
+    query: &[f32],
+    keys: impl Iterator<Item = &'a [f32]>,
+    values: impl Iterator<Item = &'a [f32]>,
+    into: &mut [f32],
+) {
+    let scale = 1.0 / (query.len() as f32).sqrt();
+    let mut scores: Vec<f32> = keys.map(|key| dot(query, key) * scale).collect();
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut total = 0.0_f64;
+    for score in &mut scores {
+        *score = (*score - highest).exp();
+        total += f64::from(*score);
+    }
+    let share = (1.0 / total) as f32;
+    for (score, value) in scores.iter().zip(values) {
+        let weight = score * share;
+        for (sum, &value) in into.iter_mut().zip(value) {
+            *sum += weight * value;
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! From a plan's names to offsets, once before the first step: repeats are unrolled, so that a step does no work on
+//! strings. It knows programs and what a card holds, no threads.
+
+use crate::ReplayError;
+use crate::collectives::{Collective, Exchange};
+use crate::device::{Arenas, Buffer, Cache, Device, Kernel, Operand, Weight};
+use crate::residents::{Shard, Tensors};
+use sailplan_codegen::{Instruction, Memory, Plan, Program, ReduceOp, SailPlan, in_layer};
+use sailplan_ir::{SailId, WeightIndex};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// All that one card does, without names.
+pub(crate) struct Script {
+    pub(crate) sail: SailId,
+    pub(crate) arenas: Arenas,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) prefill: Arc<[Action]>,
+    pub(crate) decode: Arc<[Action]>,
+}
+
+/// One instruction.
+pub(crate) enum Action {
+    Kernel(Kernel),
+    Slice { from: Buffer, first: usize, into: Buffer },
+    Collective { exchange: Arc<Exchange>, from: Buffer, into: Buffer },
+    Send { peer: SailId, tag: u32, from: Buffer },
+    Receive { peer: SailId, tag: u32, into: Buffer },
+    TakeTokens { into: Buffer },
+    GiveLogits { from: Buffer, first: u64 },
+}
+
+/// The scripts of all cards, in order of id.
+pub(crate) fn resolve<D: Device>(plan: &Plan, weights: &WeightIndex) -> Result<Vec<Script>, ReplayError> {
+    let tensors = Tensors::new(plan, weights);
+    plan.sails.iter().map(|sail| script::<D>(sail, &tensors)).collect()
+}
+
+fn script<D: Device>(sail: &SailPlan, tensors: &Tensors<'_>) -> Result<Script, ReplayError> {
+    let (shards, caches) = (tensors.shards::<D>(sail)?, tensors.caches::<D>(sail)?);
+    let resolver = Resolver { sail: sail.sail, exchanges: RefCell::default() };
+    let weights: BTreeMap<String, Weight> = shards.iter().map(|shard| (shard.name.clone(), shard.weight)).collect();
+    if weights.len() != shards.len() {
+        return Err(resolver.malformed("two shards have one name".to_owned()));
+    }
+    let program = |program: &Program| {
+        let buffers = program.buffers.iter().map(|buffer| (buffer.name.clone(), placed(buffer))).collect();
+        resolver.program(&program.instructions, &Names { buffers, caches: &caches, weights: &weights })
+    };
+    let Memory { weights: weight_bytes, kv, activations, .. } = sail.memory;
+    let arenas = Arenas { weights: weight_bytes, kv, activations };
+    let (prefill, decode) = (program(&sail.prefill)?, program(&sail.decode)?);
+    Ok(Script { sail: sail.sail, arenas, shards, prefill, decode })
+}
+
+fn placed(buffer: &sailplan_codegen::Buffer) -> Buffer {
+    Buffer { offset: buffer.offset.0, rows: buffer.rows, columns: buffer.columns }
+}
+
+/// What the names of a program stand for.
+struct Names<'a> {
+    buffers: BTreeMap<String, Buffer>,
+    caches: &'a BTreeMap<String, Cache>,
+    weights: &'a BTreeMap<String, Weight>,
+}
+
+struct Resolver {
+    sail: SailId,
+    /// The schedules of large groups are long, and every layer has the same.
+    exchanges: RefCell<Vec<Arc<Exchange>>>,
+}
+
+impl Resolver {
+    fn program(&self, instructions: &[Instruction], names: &Names<'_>) -> Result<Arc<[Action]>, ReplayError> {
+        let mut actions = Vec::new();
+        for instruction in instructions {
+            match instruction {
+                Instruction::Repeat { layers, body } => {
+                    for (layer, inner) in
+                        layers.0.clone().flat_map(|layer| body.iter().map(move |inner| (layer, inner)))
+                    {
+                        actions.push(self.action(inner, names, Some(layer))?);
+                    }
+                }
+                other => actions.push(self.action(other, names, None)?),
+            }
+        }
+        Ok(actions.into())
+    }
+
+    fn action(&self, from: &Instruction, names: &Names<'_>, layer: Option<u32>) -> Result<Action, ReplayError> {
+        let unknown = |name: &str| self.malformed(format!("nothing is called `{name}`"));
+        let named = |name: &str| layer.map_or_else(|| name.to_owned(), |layer| in_layer(name, layer));
+        let buffer = |name: &String| names.buffers.get(named(name).as_str()).copied().ok_or_else(|| unknown(name));
+        let operand = |name: &String| match names.caches.get(&named(name)) {
+            Some(&cache) => Ok(Operand::Cache(cache)),
+            None => buffer(name).map(Operand::Buffer),
+        };
+        let weight = |name: &String| names.weights.get(&named(name)).copied().ok_or_else(|| unknown(name));
+        Ok(match from {
+            Instruction::Repeat { .. } => return Err(self.malformed("a repeat inside a repeat".to_owned())),
+            Instruction::Kernel { op, inputs, weights, out, .. } => {
+                let inputs = inputs.iter().map(operand).collect::<Result<_, _>>()?;
+                let weights = weights.iter().map(weight).collect::<Result<_, _>>()?;
+                Action::Kernel(Kernel { op: *op, inputs, weights, output: operand(out)? })
+            }
+            Instruction::Slice { buffer: whole, start, end, out, .. } => {
+                self.slice(buffer(whole)?, *start..*end, buffer(out)?)?
+            }
+            Instruction::Collective { buffer: operand, into, .. } => {
+                let operand = buffer(operand)?;
+                self.collective(from, operand, into.as_ref().map_or(Ok(operand), buffer)?)?
+            }
+            Instruction::Send { peer, buffer: from, tag, .. } => {
+                Action::Send { peer: *peer, tag: *tag, from: buffer(from)? }
+            }
+            Instruction::Recv { peer, buffer: into, tag, .. } => {
+                Action::Receive { peer: *peer, tag: *tag, into: buffer(into)? }
+            }
+            Instruction::HostRecv { buffer: into, .. } => Action::TakeTokens { into: buffer(into)? },
+            Instruction::HostSend { buffer: from, start, .. } => {
+                Action::GiveLogits { from: buffer(from)?, first: *start }
+            }
+        })
+    }
+
+    fn slice(&self, from: Buffer, columns: std::ops::Range<u64>, into: Buffer) -> Result<Action, ReplayError> {
+        let fits = columns.end <= from.columns && columns.end.checked_sub(columns.start) == Some(into.columns);
+        if !fits || from.rows != into.rows {
+            return Err(self.malformed(format!("columns {columns:?} of {from:?} are not {into:?}")));
+        }
+        Ok(Action::Slice { from, first: columns.start as usize, into })
+    }
+
+    fn collective(&self, instruction: &Instruction, from: Buffer, into: Buffer) -> Result<Action, ReplayError> {
+        let Instruction::Collective { kind, op, group, algorithm, parts, .. } = instruction else {
+            return Err(self.malformed("no collective".to_owned()));
+        };
+        let (op, group, parts) = (op.unwrap_or(ReduceOp::Sum), group.clone(), parts.clone());
+        let exchange = self.exchange(Collective { kind: *kind, algorithm: *algorithm, op, group, parts })?;
+        if !exchange.fits(from.columns, into.columns) || from.rows != into.rows {
+            return Err(self.malformed(format!("{algorithm} {kind} cannot make {into:?} of {from:?}")));
+        }
+        Ok(Action::Collective { exchange, from, into })
+    }
+
+    fn exchange(&self, collective: Collective) -> Result<Arc<Exchange>, ReplayError> {
+        let mut known = self.exchanges.borrow_mut();
+        if let Some(exchange) = known.iter().find(|known| *known.collective() == collective) {
+            return Ok(Arc::clone(exchange));
+        }
+        let Collective { kind, algorithm, group, .. } = &collective;
+        let impossible = self.malformed(format!("cannot take part in {algorithm} {kind} over {group:?}"));
+        let exchange = Arc::new(Exchange::new(collective, self.sail).ok_or(impossible)?);
+        known.push(Arc::clone(&exchange));
+        Ok(exchange)
+    }
+
+    fn malformed(&self, problem: String) -> ReplayError {
+        ReplayError::Malformed { sail: self.sail, problem }
+    }
+}
