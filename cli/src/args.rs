@@ -1,0 +1,228 @@
+//! The command line: verbs, flags and their help. It knows no stage.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Plans the placement of a model's tensors on a fleet of accelerator cards, proves the choice, and replays it.
+#[derive(Parser, Debug)]
+#[command(name = "sailplan", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = "Example:\n  sailplan compile tinyllama-1.1b --fleet innerjib7ea-x4-ring -o plan.ron\n\n\
+    Exit codes: 0 done, 1 a difference, a violation or no plan, 2 an error.")]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    /// Find the best placement of a model on a fleet and write the plan.
+    #[command(
+        after_help = "Example:\n  sailplan compile model.gguf --fleet fleet.ron --prompt 512 --generate 128 -o plan.ron"
+    )]
+    Compile(Compile),
+    /// Show what a plan holds: stages, memory, predicted times.
+    #[command(after_help = "Example:\n  sailplan show plan.ron --json")]
+    Show(PlanFile),
+    /// Check a plan from scratch: every instruction, every byte, and that its programs compute the model.
+    #[command(after_help = "Example:\n  sailplan verify plan.ron --model model.gguf")]
+    Verify(VerifyPlan),
+    /// Replay a plan with real numbers on the CPU, one thread for each card.
+    #[command(after_help = "Example:\n  sailplan run plan.ron --weights model.gguf --tokens 1,17,300 --generate 8")]
+    Run(Run),
+    /// Show a model: sizes, types, layer classes.
+    #[command(after_help = "Example:\n  sailplan model tinyllama-1.1b")]
+    Model(ModelArg),
+    /// Show a fleet: cards, links, host, and where each figure comes from.
+    #[command(after_help = "Example:\n  sailplan fleet innerjib7ea-x4-ring")]
+    Fleet(FleetArg),
+    /// Compare the best plan with one card and with layer-wise placement, under the same prices.
+    #[command(after_help = "Example:\n  sailplan baseline tinyllama-1.1b --fleet innerjib7ea-x4-ring")]
+    Baseline(Baseline),
+    /// Print a stage of the compiler as text.
+    #[command(after_help = "Example:\n  sailplan dump tinyllama-1.1b --stage forms --fleet innerjib7ea-x4-ring")]
+    Dump(Dump),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  sailplan completions bash > /etc/bash_completion.d/sailplan")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// A model and the workload.
+#[derive(Args, Debug)]
+pub(crate) struct Workload {
+    /// A model: a file (.gguf, .ron) or the name of a shipped one.
+    pub(crate) model: String,
+    /// A fleet: a file (.ron) or the name of a shipped one.
+    #[arg(long)]
+    pub(crate) fleet: String,
+    /// Prompt tokens of each sequence.
+    #[arg(long, default_value_t = 512)]
+    pub(crate) prompt: u64,
+    /// Tokens to generate for each sequence.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) generate: u64,
+    /// Sequences side by side.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: u64,
+    /// Positions the caches hold for each sequence [default: prompt + generate, at least 2048].
+    #[arg(long)]
+    pub(crate) context: Option<u64>,
+    /// Prompt tokens that go through the prefill program at once.
+    #[arg(long, default_value_t = 512)]
+    pub(crate) ubatch: u64,
+    /// Type of activations on the links; bf16 halves the bytes and rounds.
+    #[arg(long, value_enum, default_value_t = WireArg::F32)]
+    pub(crate) wire: WireArg,
+    /// Type of the KV caches; f16 halves them and rounds.
+    #[arg(long, value_enum, default_value_t = CacheArg::F32)]
+    pub(crate) kv: CacheArg,
+    /// What to minimise.
+    #[arg(long, value_enum, default_value_t = ObjectiveArg::Request)]
+    pub(crate) objective: ObjectiveArg,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Compile {
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+    /// Where to write the plan; without it, only the summary is printed.
+    #[arg(short, long, value_name = "PLAN")]
+    pub(crate) output: Option<PathBuf>,
+    /// Plan again and exit 1 when this committed plan would change; nothing is written.
+    #[arg(long, value_name = "OLD", conflicts_with = "output")]
+    pub(crate) check: Option<PathBuf>,
+    /// Solve the integer program whatever its size.
+    #[arg(long)]
+    pub(crate) prove: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanFile {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyPlan {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// The model it must compute: a file or the name of a shipped one.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// The GGUF file with the weights.
+    #[arg(long, value_name = "GGUF")]
+    pub(crate) weights: PathBuf,
+    /// Token ids to feed, separated by commas.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) tokens: Vec<u32>,
+    /// How many of them go through the prefill program; the rest go one by one through decode [default: all].
+    #[arg(long, value_name = "K")]
+    pub(crate) prefill: Option<usize>,
+    /// Tokens to generate greedily afterwards; each is fed as well.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) generate: u32,
+    /// Write the logits of every position from K−1 on as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) logits: Option<PathBuf>,
+    /// Seconds without progress of any card before the run is given up.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) timeout: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ModelArg {
+    /// A model: a file (.gguf, .ron) or the name of a shipped one.
+    pub(crate) model: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FleetArg {
+    /// A fleet: a file (.ron) or the name of a shipped one.
+    pub(crate) fleet: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Baseline {
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Dump {
+    /// A model: a file (.gguf, .ron) or the name of a shipped one.
+    pub(crate) model: String,
+    /// Which stage.
+    #[arg(long, value_enum)]
+    pub(crate) stage: StageArg,
+    /// A fleet; needed for every stage but `graph` and `rules`.
+    #[arg(long)]
+    pub(crate) fleet: Option<String>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum WireArg {
+    F32,
+    Bf16,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum CacheArg {
+    F32,
+    F16,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum ObjectiveArg {
+    /// Prefill plus all decode steps.
+    Request,
+    /// One decode step.
+    Decode,
+    /// The prompt.
+    Prefill,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum StageArg {
+    /// Layer classes and their operators.
+    Graph,
+    /// The rewrite rules generated for each layer class.
+    Rules,
+    /// The sharded programs that were chosen.
+    Forms,
+    /// Stages, memory and times.
+    Placement,
+    /// The plan file.
+    Plan,
+}

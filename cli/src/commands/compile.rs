@@ -1,0 +1,120 @@
+//! `compile`: model, fleet and request to a plan.
+#![expect(clippy::disallowed_types, reason = "reports how long the compilation took")]
+
+use super::{print, print_json, write_whole};
+use crate::args::{Compile, Workload};
+use crate::inputs;
+use crate::outcome::{Ended, Failure};
+use crate::progress::Progress;
+use crate::render;
+use crate::summary::{Summary, summary, text};
+use sailplan_codegen::Plan;
+use sailplan_cost_model::CostModel;
+use sailplan_ir::Verified;
+use sailplan_planner::{Config, Progress as Step, Search, place};
+use serde::Serialize;
+use std::time::Instant;
+
+/// `compile --json`.
+#[derive(Serialize)]
+struct Compiled {
+    plan: Option<String>,
+    #[serde(flatten)]
+    summary: Summary,
+    search: SearchSummary,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct SearchSummary {
+    egraph: EgraphSummary,
+    classes: usize,
+    groups: usize,
+    points: usize,
+    ilp: IlpSummary,
+}
+
+#[derive(Serialize)]
+struct EgraphSummary {
+    nodes: usize,
+    classes: usize,
+    iterations: usize,
+    stop: &'static str,
+}
+
+#[derive(Serialize)]
+struct IlpSummary {
+    columns: usize,
+    rows: usize,
+}
+
+pub(crate) fn run(args: &Compile) -> Result<Ended, Failure> {
+    let started = Instant::now();
+    let (plan, search) = compile(&args.workload, args.prove)?;
+    let canonical = sailplan_codegen::write(&plan);
+    let mut ended = Ended::Clean;
+    if let Some(old) = &args.check {
+        let committed = inputs::text(old)?;
+        if committed != canonical {
+            ended = Ended::Found;
+            eprintln!("{}: the plan would change; compile with -o to renew it", old.display());
+        }
+    }
+    if let Some(path) = &args.output {
+        write_whole(path, &canonical)?;
+    }
+    if args.json {
+        let path = args.output.as_ref().map(|path| path.display().to_string());
+        let compiled = Compiled {
+            plan: path,
+            summary: summary(&plan),
+            search: searched(search),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        print_json(&compiled)?;
+    } else {
+        print(&text(&plan));
+        if let Some(path) = &args.output {
+            print(&format!("  plan      {} ({})\n", path.display(), plan.digest));
+        }
+    }
+    Ok(ended)
+}
+
+/// The whole pipeline, with its answer checked by the plan verifier.
+pub(crate) fn compile(workload: &Workload, prove: bool) -> Result<(Verified<Plan>, Search), Failure> {
+    let loaded = inputs::model(&workload.model)?;
+    let fleet = inputs::fleet(&workload.fleet)?;
+    let request = inputs::request(workload)?;
+    if let Some(warning) = inputs::check_context(&loaded.model, &request) {
+        render::warning(&warning);
+    }
+    let model = inputs::with_caches(loaded.model, &request)?;
+    let costs = CostModel::new(&fleet, &request);
+    let progress = Progress::start();
+    let report = |step: Step| match step {
+        Step::Forms { done, of } => progress.at(&format!("extracting forms, group {done} of {of}")),
+        _ => progress.at("placing stages"),
+    };
+    let outcome = place(&model, &costs, Config { prove, progress: Some(&report), ..Config::default() })?;
+    drop(progress);
+    let plan = sailplan_codegen::emit(&model, &fleet, &request, &outcome.placement)
+        .and_then(|plan| sailplan_codegen::read("the emitted plan", &sailplan_codegen::write(&plan)))
+        .map_err(|problems| Failure::Bug(format!("the emitted plan is refused:\n{problems}")))?;
+    Ok((plan, outcome.search))
+}
+
+fn searched(search: Search) -> SearchSummary {
+    SearchSummary {
+        egraph: EgraphSummary {
+            nodes: search.egraph.nodes,
+            classes: search.egraph.classes,
+            iterations: search.egraph.iterations,
+            stop: "saturated",
+        },
+        classes: search.classes,
+        groups: search.groups,
+        points: search.points,
+        ilp: IlpSummary { columns: search.columns, rows: search.rows },
+    }
+}

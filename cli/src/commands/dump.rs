@@ -1,0 +1,61 @@
+//! `dump`: any stage of the compiler as text.
+
+use super::print;
+use crate::args::{Dump, StageArg};
+use crate::inputs;
+use crate::outcome::{Ended, Failure};
+use sailplan_cost_model::CostModel;
+use sailplan_ir::{Diagnostic, Request, Verify, form_text, model_text, placement_text};
+use sailplan_planner::{Config, place, rule_table};
+use std::fmt::Write;
+
+pub(crate) fn run(args: &Dump) -> Result<Ended, Failure> {
+    let model = inputs::model(&args.model)?.model;
+    let text = match args.stage {
+        StageArg::Graph => model_text(&model),
+        StageArg::Rules => rules(&model),
+        stage => placed(&model, stage, args.fleet.as_deref())?,
+    };
+    print(&text);
+    Ok(Ended::Clean)
+}
+
+fn rules(model: &sailplan_ir::Model) -> String {
+    let mut text = String::new();
+    for class in &model.classes {
+        let _ = writeln!(text, "class {}", class.name);
+        for rule in rule_table(class) {
+            let _ = writeln!(text, "  {:<26} {} => {}", rule.name, rule.left, rule.right);
+        }
+    }
+    text
+}
+
+fn placed(
+    model: &sailplan_ir::Verified<sailplan_ir::Model>,
+    stage: StageArg,
+    fleet: Option<&str>,
+) -> Result<String, Failure> {
+    let missing = || Diagnostic::new("this stage needs a fleet").hint("--fleet innerjib7ea-x4-ring");
+    let fleet = inputs::fleet(fleet.ok_or_else(|| Failure::Input(missing().into()))?)?;
+    let request = Request::default().verify()?;
+    let costs = CostModel::new(&fleet, &request);
+    let placement = place(model, &costs, Config::default())?.placement;
+    match stage {
+        StageArg::Forms => {
+            let mut text = String::new();
+            for choice in placement.stages.iter().flat_map(|stage| &stage.choices) {
+                let class = model.class(choice.form.class);
+                let _ = writeln!(text, "class {}", class.name);
+                text.push_str(&form_text(&class.template, &choice.form));
+            }
+            Ok(text)
+        }
+        StageArg::Placement => Ok(placement_text(model, &placement)),
+        _ => {
+            let plan = sailplan_codegen::emit(model, &fleet, &request, &placement)
+                .map_err(|problems| Failure::Bug(format!("the placement cannot be emitted:\n{problems}")))?;
+            Ok(sailplan_codegen::write(&plan))
+        }
+    }
+}

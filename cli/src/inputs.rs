@@ -1,0 +1,118 @@
+//! What the user names: files, or shipped models and fleets by name.
+
+use crate::args::{CacheArg, ObjectiveArg, WireArg, Workload};
+use crate::outcome::Failure;
+use sailplan_codegen::Plan;
+use sailplan_cost_model::{parse_fleet, shipped_fleet, shipped_fleets};
+use sailplan_ir::{DType, Diagnostic, Diagnostics, Fleet, Model, Objective, Request, Verified, Verify, Wire};
+use sailplan_models::Loaded;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+/// A fleet or a plan larger than this is refused unread.
+const LARGEST_TEXT: u64 = 64 << 20;
+
+/// A model by path, or by the name of a shipped one.
+pub(crate) fn model(name: &str) -> Result<Loaded, Failure> {
+    let path = Path::new(name);
+    let stem = name.strip_suffix(".ron").unwrap_or(name);
+    if !path.exists() && sailplan_models::zoo().iter().any(|shipped| shipped.name == stem) {
+        return Ok(sailplan_models::load_zoo(stem)?);
+    }
+    Ok(sailplan_models::load(path).map_err(|problems| hinted_by_zoo(path, problems))?)
+}
+
+/// A name that is neither a file nor shipped gets the list of what is shipped.
+fn hinted_by_zoo(path: &Path, mut problems: Diagnostics) -> Diagnostics {
+    if !path.exists() {
+        let names: Vec<&str> = sailplan_models::zoo().iter().map(|shipped| shipped.name).collect();
+        for problem in &mut problems.0 {
+            problem.hint = Some(format!("give a file, or one of the shipped models: {}", names.join(", ")));
+        }
+    }
+    problems
+}
+
+/// A fleet by path, or by the name of a shipped one.
+pub(crate) fn fleet(name: &str) -> Result<Verified<Fleet>, Failure> {
+    let path = Path::new(name);
+    if let (false, Some(text)) = (path.exists(), shipped_fleet(name)) {
+        return Ok(parse_fleet(name, text)?);
+    }
+    match text(path) {
+        Ok(text) => Ok(parse_fleet(name, &text)?),
+        Err(Failure::Input(mut problems)) if !path.exists() => {
+            let names: Vec<&str> = shipped_fleets().iter().map(|shipped| shipped.0).collect();
+            for problem in &mut problems.0 {
+                problem.hint = Some(format!("give a file, or one of the shipped fleets: {}", names.join(", ")));
+            }
+            Err(problems.into())
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// A plan, checked from scratch.
+pub(crate) fn plan(path: &Path) -> Result<Verified<Plan>, Failure> {
+    let text = text(path)?;
+    Ok(sailplan_codegen::read(&path.display().to_string(), &text)?)
+}
+
+/// A text file of reasonable size.
+pub(crate) fn text(path: &Path) -> Result<String, Failure> {
+    let failed = |error: std::io::Error| Failure::file(path, "read it", &error);
+    let size = std::fs::metadata(path).map_err(failed)?;
+    if size.is_dir() {
+        return Err(failed(std::io::Error::from(ErrorKind::IsADirectory)));
+    }
+    if size.len() > LARGEST_TEXT {
+        let message = format!("{} bytes are more than the {LARGEST_TEXT} that a description may have", size.len());
+        return Err(failed(std::io::Error::new(ErrorKind::FileTooLarge, message)));
+    }
+    let mut text = String::new();
+    let mut file = std::fs::OpenOptions::new().read(true).open(path).map_err(failed)?.take(LARGEST_TEXT + 1);
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// The request that the flags describe.
+pub(crate) fn request(workload: &Workload) -> Result<Verified<Request>, Failure> {
+    let needed = workload.prompt.saturating_add(workload.generate);
+    let request = Request {
+        prompt: workload.prompt,
+        generate: workload.generate,
+        batch: workload.batch,
+        context: workload.context.unwrap_or(needed.max(2048)),
+        chunk: workload.ubatch,
+        wire: match workload.wire {
+            WireArg::F32 => Wire::F32,
+            WireArg::Bf16 => Wire::Bf16,
+        },
+        cache: match workload.kv {
+            CacheArg::F32 => DType::F32,
+            CacheArg::F16 => DType::F16,
+        },
+        objective: match workload.objective {
+            ObjectiveArg::Request => Objective::Request,
+            ObjectiveArg::Decode => Objective::Decode,
+            ObjectiveArg::Prefill => Objective::Prefill,
+        },
+    };
+    Ok(request.verify()?)
+}
+
+/// The model with the cache type that the request asks for.
+pub(crate) fn with_caches(model: Verified<Model>, request: &Request) -> Result<Verified<Model>, Failure> {
+    if request.cache == DType::F32 {
+        return Ok(model);
+    }
+    Ok(model.into_inner().with_cache_dtype(request.cache).verify()?)
+}
+
+/// Problems of a request longer than the model was made for.
+pub(crate) fn check_context(model: &Model, request: &Request) -> Option<Diagnostic> {
+    let trained = model.trained_context?;
+    (request.context > trained && request.prompt.saturating_add(request.generate) > trained).then(|| {
+        Diagnostic::new(format!("the model was made for a context of {trained}, {} is asked", request.context))
+    })
+}

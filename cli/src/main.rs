@@ -1,0 +1,23 @@
+//! Arguments to command to exit code.
+
+mod args;
+mod commands;
+mod inputs;
+mod outcome;
+mod progress;
+mod render;
+mod summary;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match commands::run(cli) {
+        Ok(ended) => ended.code(),
+        Err(failure) => {
+            render::failure(&failure);
+            failure.code()
+        }
+    }
+}

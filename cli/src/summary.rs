@@ -1,0 +1,206 @@
+//! What a plan says, as one JSON object and as tables: shared by `compile` and `show`.
+
+use sailplan_codegen::{Plan, Resident};
+use sailplan_ir::{Bytes, Picoseconds, SailId, Status};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// A plan in figures. Times are seconds, sizes bytes.
+#[derive(Serialize, Debug)]
+pub(crate) struct Summary {
+    pub(crate) model: String,
+    pub(crate) fleet: String,
+    pub(crate) digest: String,
+    pub(crate) objective: String,
+    pub(crate) estimate: EstimateSummary,
+    pub(crate) certificate: CertificateSummary,
+    pub(crate) stages: Vec<StageSummary>,
+    pub(crate) memory: Vec<MemorySummary>,
+    pub(crate) unused_sails: Vec<SailId>,
+}
+
+#[derive(Serialize, Debug)]
+pub(crate) struct EstimateSummary {
+    pub(crate) request_s: f64,
+    pub(crate) prefill_s: f64,
+    pub(crate) decode_s_per_token: f64,
+    pub(crate) throughput_tokens_per_s: f64,
+    pub(crate) ready_s: f64,
+    pub(crate) lower_bound_s: f64,
+    pub(crate) by_resource: ResourceSummary,
+}
+
+#[derive(Serialize, Debug)]
+pub(crate) struct ResourceSummary {
+    pub(crate) ddr_s: f64,
+    pub(crate) compute_s: f64,
+    pub(crate) link_s: f64,
+    pub(crate) host_s: f64,
+}
+
+#[derive(Serialize, Debug)]
+pub(crate) struct CertificateSummary {
+    pub(crate) status: Status,
+    pub(crate) method: String,
+    pub(crate) space: String,
+    pub(crate) gap: f64,
+    pub(crate) bound_s: f64,
+}
+
+#[derive(Serialize, Debug)]
+pub(crate) struct StageSummary {
+    pub(crate) sails: Vec<SailId>,
+    /// First and last layer; none on a stage of only embedding or head.
+    pub(crate) layers: Option<[u32; 2]>,
+    pub(crate) degree: usize,
+}
+
+#[derive(Serialize, Debug)]
+pub(crate) struct MemorySummary {
+    pub(crate) sail: SailId,
+    pub(crate) weights: u64,
+    pub(crate) kv: u64,
+    pub(crate) activations: u64,
+    pub(crate) capacity: u64,
+}
+
+/// The figures of an estimate.
+pub(crate) fn estimate(estimate: &sailplan_ir::Estimate, batch: u64) -> EstimateSummary {
+    let decode = estimate.decode.seconds();
+    let parts = estimate.by_resource;
+    EstimateSummary {
+        request_s: estimate.request.seconds(),
+        prefill_s: estimate.prefill.seconds(),
+        decode_s_per_token: decode,
+        throughput_tokens_per_s: if decode > 0.0 { batch as f64 / decode } else { 0.0 },
+        ready_s: estimate.ready.seconds(),
+        lower_bound_s: estimate.lower_bound.seconds(),
+        by_resource: ResourceSummary {
+            ddr_s: parts.ddr.seconds(),
+            compute_s: parts.compute.seconds(),
+            link_s: parts.link.seconds(),
+            host_s: parts.host.seconds(),
+        },
+    }
+}
+
+/// The figures of a plan.
+pub(crate) fn summary(plan: &Plan) -> Summary {
+    let certificate = &plan.certificate;
+    let busy: Vec<SailId> = plan.sails.iter().map(|sail| sail.sail).collect();
+    Summary {
+        model: plan.model.name.clone(),
+        fleet: plan.fleet.name.clone(),
+        digest: plan.digest.clone(),
+        objective: plan.objective.to_string(),
+        estimate: estimate(&plan.estimate, plan.request.batch),
+        certificate: CertificateSummary {
+            status: certificate.status,
+            method: certificate.method.clone(),
+            space: certificate.space.clone(),
+            gap: certificate.gap(plan.estimate.objective),
+            bound_s: certificate.bound.seconds(),
+        },
+        stages: stages(plan),
+        memory: plan.sails.iter().map(memory).collect(),
+        unused_sails: plan.fleet.inline.ids().filter(|sail| !busy.contains(sail)).collect(),
+    }
+}
+
+fn stages(plan: &Plan) -> Vec<StageSummary> {
+    let first_of_each = plan.sails.iter().filter(|sail| sail.group.first() == Some(&sail.sail));
+    let mut stages: Vec<(u32, StageSummary)> = first_of_each
+        .map(|sail| {
+            let stage =
+                StageSummary { sails: sail.group.clone(), layers: layers(&sail.caches), degree: sail.group.len() };
+            (sail.stage, stage)
+        })
+        .collect();
+    stages.sort_by_key(|stage| stage.0);
+    stages.into_iter().map(|stage| stage.1).collect()
+}
+
+/// First and last layer with state here.
+fn layers(caches: &[Resident]) -> Option<[u32; 2]> {
+    let ranges = caches.iter().filter_map(|cache| cache.layers.as_ref()).filter(|layers| !layers.0.is_empty());
+    let bounds: Vec<(u32, u32)> = ranges.map(|layers| (layers.0.start, layers.0.end - 1)).collect();
+    Some([bounds.iter().map(|bound| bound.0).min()?, bounds.iter().map(|bound| bound.1).max()?])
+}
+
+fn memory(sail: &sailplan_codegen::SailPlan) -> MemorySummary {
+    let memory = &sail.memory;
+    MemorySummary {
+        sail: sail.sail,
+        weights: memory.weights.0,
+        kv: memory.kv.0,
+        activations: (memory.activations + memory.scratch).0,
+        capacity: (memory.capacity - memory.reserve).0,
+    }
+}
+
+/// The figures for people.
+pub(crate) fn text(plan: &Plan) -> String {
+    let figures = summary(plan);
+    let mut text = String::new();
+    let request = &plan.request;
+    let _ = writeln!(text, "{} on {}", plan.model.name, plan.fleet.name);
+    let _ = writeln!(
+        text,
+        "  request   prompt {}, generate {}, batch {}, context {}",
+        request.prompt, request.generate, request.batch, request.context
+    );
+    for (index, stage) in figures.stages.iter().enumerate() {
+        let _ = writeln!(text, "  stage {index:<3} {}", stage_line(stage));
+    }
+    if !figures.unused_sails.is_empty() {
+        let _ = writeln!(text, "  unused    {}", names(&figures.unused_sails));
+    }
+    let estimate = &plan.estimate;
+    let _ = writeln!(text, "  prefill   {}", estimate.prefill);
+    let rate = figures.estimate.throughput_tokens_per_s;
+    let _ = writeln!(text, "  decode    {} a token ({rate:.2} tokens/s)", estimate.decode);
+    let _ = writeln!(text, "  request   {}  = {}", estimate.request, resources(plan));
+    let _ = writeln!(text, "  ready     {} to load", estimate.ready);
+    let _ = writeln!(text, "  bound     {} for any plan on this fleet", estimate.lower_bound);
+    let gap = plan.certificate.gap(estimate.objective) * 100.0;
+    let _ = writeln!(text, "  search    {:?}, gap {gap:.3} %, by {}", plan.certificate.status, plan.certificate.method);
+    text.push_str(&memory_table(&figures.memory));
+    text
+}
+
+fn stage_line(stage: &StageSummary) -> String {
+    let layers = match stage.layers {
+        Some([first, last]) if first == last => format!("layer {first}"),
+        Some([first, last]) => format!("layers {first} to {last}"),
+        None => "no layers".to_owned(),
+    };
+    let how = if stage.degree > 1 { format!("tensor parallel over {}", stage.degree) } else { "whole".to_owned() };
+    format!("{}: {layers}, {how}", names(&stage.sails))
+}
+
+fn names(sails: &[SailId]) -> String {
+    sails.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn resources(plan: &Plan) -> String {
+    let parts = plan.estimate.by_resource;
+    let named = [("DDR", parts.ddr), ("compute", parts.compute), ("link", parts.link), ("host", parts.host)];
+    let shown = named.iter().filter(|part| part.1 > Picoseconds(0));
+    shown.map(|(name, time)| format!("{name} {time}")).collect::<Vec<_>>().join(" + ")
+}
+
+fn memory_table(memory: &[MemorySummary]) -> String {
+    let mut text = format!("  {:<8} {:>12} {:>12} {:>12} {:>12}\n", "memory", "weights", "kv", "activations", "of");
+    for row in memory {
+        let _ = writeln!(
+            text,
+            "  {:<8} {:>12} {:>12} {:>12} {:>12}",
+            row.sail.to_string(),
+            Bytes(row.weights),
+            Bytes(row.kv),
+            Bytes(row.activations),
+            Bytes(row.capacity)
+        );
+    }
+    text
+}

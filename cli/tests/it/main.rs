@@ -1,0 +1,10 @@
+//! The product seen from outside, in one test binary.
+#![expect(clippy::disallowed_methods, reason = "tests write the files that they feed to the program")]
+
+mod commands;
+mod determinism;
+mod pipeline;
+mod snapshots;
+mod tidy;
+mod tiny;
+mod truth;
