@@ -7,6 +7,8 @@ mod analysis;
 mod assemble;
 #[cfg(test)]
 mod audit;
+#[cfg(test)]
+mod derived;
 mod dynamic;
 mod extract;
 mod front;

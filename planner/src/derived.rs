@@ -1,0 +1,112 @@
+//! Tests only: the ways of cutting a decoder that the rules must find, each looked up in the saturated classes.
+
+use crate::saturate::{Choices, WayAction, saturate};
+use sailplan_ir::Layout::{Host, Partial, Sharded, Whole};
+use sailplan_ir::{Layout, Role};
+
+/// Choices of one class of a small grouped-query decoder.
+fn choices(class: &str) -> Choices {
+    let text = "Decoder(name: \"d\", hidden: 64, layers: 2, heads: 4, kv_heads: 2, ffn: 96, vocab: 50, context: 16,
+        norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: Q4_0))";
+    let model = sailplan_models::from_ron("d.ron", text).unwrap().model;
+    let found = model.classes.iter().find(|found| found.name == class).unwrap();
+    saturate(&found.template, class == "head").unwrap()
+}
+
+/// Whether `tensor` in `layout` can be made by `action` from operands in these layouts.
+fn can(choices: &Choices, tensor: &str, layout: Layout, action: &str, operands: &[Layout]) -> bool {
+    let graph = &choices.template.graph;
+    choices.classes.iter().any(|class| {
+        let named = &graph[class.fact.tensor];
+        named.name == tensor
+            && named.role == Role::Value
+            && class.fact.layout == layout
+            && class.ways.iter().any(|way| {
+                let name = match way.action {
+                    WayAction::Compute(_) => "compute".to_owned(),
+                    other => other.action().to_string(),
+                };
+                let from: Vec<Layout> = way.inputs.iter().map(|&input| choices.classes[input].fact.layout).collect();
+                name == action && from == operands
+            })
+    })
+}
+
+#[test]
+fn columns_are_split() {
+    let layer = choices("layer");
+    for tensor in ["q", "k", "v", "gate", "up", "attn_out", "ffn_out"] {
+        assert!(can(&layer, tensor, Sharded(1), "compute", &[Whole, Sharded(0)]), "{tensor}");
+    }
+}
+
+#[test]
+fn rows_are_split_with_an_all_reduce() {
+    let layer = choices("layer");
+    for tensor in ["attn_out", "ffn_out"] {
+        assert!(can(&layer, tensor, Partial, "compute", &[Sharded(1), Sharded(1)]), "{tensor}");
+        assert!(can(&layer, tensor, Whole, "all-reduce", &[Partial]), "{tensor}");
+    }
+}
+
+#[test]
+fn attention_is_split_by_heads_with_its_caches() {
+    let layer = choices("layer");
+    for cache in ["k_all", "v_all"] {
+        assert!(can(&layer, cache, Sharded(1), "compute", &[Sharded(1), Sharded(1)]), "{cache}");
+    }
+    assert!(can(&layer, "q_rope", Sharded(1), "compute", &[Sharded(1)]));
+    assert!(can(&layer, "attn", Sharded(1), "compute", &[Sharded(1), Sharded(1), Sharded(1)]));
+}
+
+#[test]
+fn everything_is_replicated() {
+    let layer = choices("layer");
+    for node in &layer.template.graph.nodes {
+        let operands = vec![Whole; node.inputs.len()];
+        let tensor = &layer.template.graph[node.output].name;
+        assert!(can(&layer, tensor, Whole, "compute", &operands), "{tensor}");
+    }
+}
+
+#[test]
+fn an_all_reduce_is_a_reduce_scatter_and_an_all_gather() {
+    let layer = choices("layer");
+    for tensor in ["attn_out", "ffn_out"] {
+        assert!(can(&layer, tensor, Sharded(1), "reduce-scatter", &[Partial]), "{tensor}");
+        assert!(can(&layer, tensor, Whole, "all-gather", &[Sharded(1)]), "{tensor}");
+    }
+    assert!(can(&layer, "x_attn", Sharded(1), "compute", &[Sharded(1), Sharded(1)]), "the sum in between is sliced");
+}
+
+#[test]
+fn the_vocabulary_is_split_in_embedding_and_head() {
+    let embed = choices("embed");
+    assert!(can(&embed, "x", Partial, "compute", &[Whole, Sharded(0)]));
+    assert!(can(&embed, "x", Whole, "all-reduce", &[Partial]));
+    let head = choices("head");
+    assert!(can(&head, "logits", Sharded(1), "compute", &[Whole, Sharded(0)]));
+    assert!(can(&head, "logits", Host, "collect", &[Sharded(1)]));
+}
+
+#[test]
+fn caches_are_never_moved() {
+    let layer = choices("layer");
+    for class in &layer.classes {
+        if layer.template.is_state(class.fact.tensor) {
+            let moved =
+                |action| matches!(action, WayAction::AllGather | WayAction::AllReduce | WayAction::ReduceScatter);
+            assert!(!class.ways.iter().any(|way| moved(way.action)), "{:?}", class.fact);
+        }
+    }
+}
+
+/// The size of the saturated classes: a change here is a change of the rule table.
+#[test]
+fn saturation_stays_small() {
+    let sizes = ["embed", "layer", "head"].map(|class| {
+        let stats = choices(class).stats;
+        (stats.nodes, stats.classes, stats.iterations)
+    });
+    assert_eq!(sizes, [(11, 8, 3), (127, 70, 3), (21, 15, 4)]);
+}

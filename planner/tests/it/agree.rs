@@ -1,0 +1,103 @@
+//! The engine and the integer program search the same space and must give the same objective: `place` is an error when
+//! they do not. Here on random fleets, equal and mixed, roomy and tight.
+
+use proptest::prelude::*;
+use sailplan_cost_model::{CostModel, parse_fleet};
+use sailplan_ir::{Fleet, Model, Objective, Picoseconds, Request, Status, Verified, Verify};
+use sailplan_planner::{Config, PlaceError, place};
+
+/// One card: memory in MiB, memory rate in MB/s.
+type Card = (u32, u32);
+
+fn fleet(cards: &[Card], shape: &str, rate: u32, latency: u32) -> Verified<Fleet> {
+    let kinds: String = cards
+        .iter()
+        .enumerate()
+        .map(|(i, (memory, rate))| {
+            format!("\"k{i}\": (memory: \"{memory} MiB\", bandwidth: \"{rate} MB/s\", overhead: \"1 us\"), ")
+        })
+        .collect();
+    let sails: String = (0..cards.len()).map(|i| format!("(kind: \"k{i}\"), ")).collect();
+    let text = format!(
+        "Fleet(name: \"random\", kinds: {{{kinds}}}, sails: [{sails}],
+         links: {shape}(rate: \"{rate} MB/s\", latency: \"{latency} us\"), host: (rate: \"100 MB/s\", latency: \"100 us\"))"
+    );
+    parse_fleet("random.ron", &text).unwrap()
+}
+
+fn model(layers: u32, kv_heads: u32, dtype: &str) -> Verified<Model> {
+    let text = format!(
+        "Decoder(name: \"r\", hidden: 512, layers: {layers}, heads: {}, kv_heads: {kv_heads}, head_dim: 64, ffn: 1280, vocab: 3001,
+         context: 512, norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: {dtype}))",
+        kv_heads * 4
+    );
+    sailplan_models::from_ron("r.ron", &text).unwrap().model
+}
+
+fn request(objective: Objective) -> Verified<Request> {
+    Request { prompt: 64, generate: 16, context: 128, objective, ..Request::default() }.verify().unwrap()
+}
+
+/// The proven objective; `None` when nothing fits.
+fn objective(model: &Verified<Model>, fleet: &Verified<Fleet>, request: &Verified<Request>) -> Option<Picoseconds> {
+    let costs = CostModel::new(fleet, request);
+    match place(model, &costs, Config { prove: true, ..Config::default() }) {
+        Ok(outcome) => {
+            let (estimate, certificate) = (outcome.placement.estimate, outcome.placement.certificate);
+            assert_eq!(certificate.status, Status::Proven);
+            assert_eq!(certificate.bound, estimate.objective);
+            assert!(estimate.lower_bound <= estimate.objective, "the bound for any plan is above a plan");
+            Some(estimate.objective)
+        }
+        Err(PlaceError::NoPlan(_)) => None,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn both_engines_agree(
+        cards in prop::collection::vec((prop::sample::select(vec![6u32, 12, 30, 4096]), prop::sample::select(vec![500u32, 1500, 2000, 8000])), 1..5),
+        shape in prop::sample::select(vec!["Ring", "Mesh", "Line", "Star"]),
+        rate in prop::sample::select(vec![10u32, 500, 5000]),
+        latency in prop::sample::select(vec![1u32, 50, 2000]),
+        layers in 1u32..6,
+        kv_heads in 1u32..4,
+        dtype in prop::sample::select(vec!["Q4_0", "Q4_K", "F16"]),
+        goal in prop::sample::select(vec![Objective::Request, Objective::Decode, Objective::Prefill]),
+    ) {
+        let (model, request) = (model(layers, kv_heads, dtype), request(goal));
+        let base = objective(&model, &fleet(&cards, shape, rate, latency), &request);
+        // More memory on every card never makes the optimum worse.
+        let larger: Vec<Card> = cards.iter().map(|&(memory, rate)| (memory * 2, rate)).collect();
+        let more = objective(&model, &fleet(&larger, shape, rate, latency), &request);
+        if let Some(base) = base {
+            prop_assert!(more.is_some_and(|more| more <= base), "{base:?} with {cards:?}, {more:?} with twice the memory");
+        }
+    }
+}
+
+/// With a latency of a second no message is worth its bytes. (Cards may still work side by side: each computes the layers
+/// for itself and a part of the logits, which go straight to the host.)
+#[test]
+fn useless_links_are_left_alone() {
+    let (model, request) = (model(3, 2, "Q4_0"), request(Objective::Request));
+    let fleet = fleet(&[(4096, 2000); 4], "Ring", 500, 1_000_000);
+    let costs = CostModel::new(&fleet, &request);
+    let placement = place(&model, &costs, Config::default()).unwrap().placement;
+    assert_eq!(placement.stages.len(), 1);
+    assert_eq!(placement.estimate.by_resource.link, Picoseconds(0));
+}
+
+/// Nothing fits, and the reasons are in bytes with what would help.
+#[test]
+fn no_plan_says_how_much_is_missing() {
+    let (model, request) = (model(5, 2, "F16"), request(Objective::Request));
+    let fleet = fleet(&[(6, 2000)], "Line", 500, 5);
+    let costs = CostModel::new(&fleet, &request);
+    let Err(PlaceError::NoPlan(reasons)) = place(&model, &costs, Config::default()) else { panic!("it cannot fit") };
+    assert!(reasons.weights + reasons.caches > reasons.capacity);
+    assert!(reasons.to_string().contains("too little"), "{reasons}");
+    assert!(reasons.hints().iter().any(|hint| hint.contains("Sails of this size")), "{:?}", reasons.hints());
+}

@@ -1,0 +1,3 @@
+//! One test binary: placements of whole models.
+
+mod agree;
