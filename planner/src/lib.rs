@@ -70,6 +70,7 @@ pub fn rule_table(class: &LayerClass) -> Vec<Rule> {
 /// # Errors
 /// `NoPlan` with the demands in bytes when nothing fits; `Internal` when the planner contradicts itself.
 pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) -> Result<Outcome, PlaceError> {
+    fits_in_all(model, costs, config.family)?;
     let choices = saturate_all(model).map_err(PlaceError::Internal)?;
     let build = |relaxed| {
         Space::new(model, costs, &choices, config.family, relaxed, config.progress).map_err(PlaceError::Internal)
@@ -107,8 +108,12 @@ pub fn evaluate(
     costs: &CostModel<'_>,
     stages: &[(std::ops::Range<usize>, std::ops::Range<usize>)],
 ) -> Result<Placement, PlaceError> {
+    let family = Family {
+        largest: stages.iter().map(|stage| stage.0.len()).max(),
+        cards: stages.iter().map(|stage| stage.0.end).max(),
+    };
+    fits_in_all(model, costs, family)?;
     let choices = saturate_all(model).map_err(PlaceError::Internal)?;
-    let family = Family { largest: stages.iter().map(|stage| stage.0.len()).max(), cards: None };
     let cuts: Vec<dynamic::Cut> = stages
         .iter()
         .map(|(group, segments)| dynamic::Cut { group: group.clone(), segments: segments.clone() })
@@ -209,22 +214,33 @@ fn agree(engine: Picoseconds, program: Picoseconds) -> bool {
     engine.0.abs_diff(program.0) <= engine.0 / 10_000_000 + 1
 }
 
+/// Refuses at once what no placement can hold: every weight and cache is on some card.
+fn fits_in_all(model: &Model, costs: &CostModel<'_>, family: Family) -> Result<(), PlaceError> {
+    let reasons = reasons(model, costs, family, Bytes(0));
+    if reasons.weights + reasons.caches > reasons.capacity { Err(PlaceError::NoPlan(reasons)) } else { Ok(()) }
+}
+
 fn no_plan(space: &Space<'_>) -> PlaceError {
-    let request = space.costs.request;
-    let graph = &space.model.graph;
-    let caches = graph.with_role(Role::Cache).map(|id| graph[id].bytes(request.decode_limit())).sum();
-    let sails: Vec<_> = space.costs.fleet.ids().take(space.cards).collect();
     let activations = (0..space.cards)
         .flat_map(|start| space.front(&(start..start + 1)).iter().flatten())
         .map(|point| sailplan_ir::stage_activations(&point.needs[0], 1).total())
         .max()
         .unwrap_or_default();
-    PlaceError::NoPlan(NoPlan {
-        weights: space.model.weight_bytes(),
-        caches,
+    let family = Family { cards: Some(space.cards), largest: None };
+    PlaceError::NoPlan(reasons(space.model, space.costs, family, activations))
+}
+
+fn reasons(model: &Model, costs: &CostModel<'_>, family: Family, activations: Bytes) -> NoPlan {
+    let (request, graph) = (costs.request, &model.graph);
+    let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
+    let capacity =
+        costs.fleet.ids().take(cards).map(|sail| costs.fleet.kind(sail).memory - costs.fleet.kind(sail).reserve);
+    NoPlan {
+        weights: model.weight_bytes(),
+        caches: graph.with_role(Role::Cache).map(|id| graph[id].bytes(request.decode_limit())).sum(),
         activations,
-        capacity: sails.iter().map(|&sail| space.capacity(sail)).sum::<Bytes>(),
-        sails: sails.len(),
+        capacity: capacity.sum(),
+        sails: cards,
         context: request.context,
-    })
+    }
 }

@@ -49,7 +49,7 @@ pub struct NoPlan {
     pub weights: Bytes,
     /// Caches for the whole context.
     pub caches: Bytes,
-    /// Activations of the card that needs least.
+    /// Activations of one card; 0 when weights and caches alone are too much.
     pub activations: Bytes,
     /// Memory of all cards, less reserves.
     pub capacity: Bytes,
@@ -67,7 +67,10 @@ impl fmt::Display for NoPlan {
             1 => "the Sail offers".to_owned(),
             n => format!("the {n} Sails offer"),
         };
-        write!(f, " + activations {} = {needed}, {sails} {}", self.activations, self.capacity)?;
+        if self.activations.0 > 0 {
+            write!(f, " + activations {}", self.activations)?;
+        }
+        write!(f, " = {needed}, {sails} {}", self.capacity)?;
         if needed > self.capacity {
             write!(f, ": {} too little", needed - self.capacity)
         } else {
