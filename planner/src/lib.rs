@@ -55,8 +55,10 @@ pub enum Progress {
         /// Groups in all.
         of: usize,
     },
-    /// Stages are being placed.
+    /// Stages are being placed by the engine.
     Stages,
+    /// The integer program is being solved.
+    Program,
 }
 
 /// The rules for one layer class, as a table.
@@ -86,6 +88,9 @@ pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>)
     let mut search = figures(&choices, &space);
     let columns = program::columns(&space);
     let solved = if config.prove || columns <= program::SMALL {
+        if let Some(report) = config.progress {
+            report(Progress::Program);
+        }
         Some(program::solve(&space).map_err(PlaceError::Internal)?)
     } else {
         None
@@ -148,14 +153,14 @@ fn ends_in_outputs(template: &Graph) -> bool {
 }
 
 fn figures(choices: &[Choices], space: &Space<'_>) -> Search {
-    let (groups, points) = space.counts();
+    let (groups, forms, points) = space.counts();
     let mut egraph = Saturation::default();
     for one in choices {
         egraph.nodes += one.stats.nodes;
         egraph.classes += one.stats.classes;
         egraph.iterations = egraph.iterations.max(one.stats.iterations);
     }
-    Search { egraph, classes: choices.len(), groups, points, columns: 0, rows: 0 }
+    Search { egraph, classes: choices.len(), groups, forms, points, columns: 0, rows: 0 }
 }
 
 /// The engine's answer and the program's must agree; the program decides where the engine's mixes were not exact.

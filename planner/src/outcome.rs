@@ -22,7 +22,9 @@ pub struct Search {
     pub classes: usize,
     /// Distinct groups that forms were extracted for.
     pub groups: usize,
-    /// Forms kept, over classes and groups.
+    /// Distinct forms among the points.
+    pub forms: usize,
+    /// Points kept: forms with partitions, over classes and groups.
     pub points: usize,
     /// Columns of the placement program; 0 when it was not solved.
     pub columns: usize,

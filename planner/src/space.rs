@@ -6,7 +6,8 @@ use crate::front::{Point, points};
 use crate::saturate::Choices;
 use sailplan_cost_model::{CostModel, Phase};
 use sailplan_ir::{
-    Algorithm, Bytes, ClassId, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Resources, Role, SailId, Verified,
+    Algorithm, Bytes, ClassId, CollectiveKind, Form, Links, MemoryUse, Model, Picoseconds, Resources, Role, SailId,
+    Verified,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -95,10 +96,17 @@ impl<'a> Space<'a> {
         &self.fronts[&self.key(group)]
     }
 
-    /// Distinct groups and points kept.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        let points = self.fronts.values().flat_map(|front| front.iter()).map(Vec::len).sum();
-        (self.fronts.len(), points)
+    /// Distinct groups, distinct forms, and points kept.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let mut forms: Vec<&Form> = Vec::new();
+        let mut points = 0;
+        for point in self.fronts.values().flatten().flatten() {
+            points += 1;
+            if !forms.contains(&&point.extracted.form) {
+                forms.push(&point.extracted.form);
+            }
+        }
+        (self.fronts.len(), forms.len(), points)
     }
 
     /// All intervals that may be groups, by start, then end.

@@ -1,5 +1,6 @@
 //! `baseline`: what simpler placements would take, under the same prices.
 
+use super::compile::Clock;
 use super::{print, print_json};
 use crate::args::Baseline;
 use crate::inputs;
@@ -30,7 +31,7 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Baseline) -> Result<Ended, Failure> {
-    let (plan, _) = super::compile::compile(&args.workload, false)?;
+    let (plan, _) = super::compile::compile(&args.workload, false, &Clock::default())?;
     let fleet = inputs::fleet(&args.workload.fleet)?;
     let request = inputs::request(&args.workload)?;
     let model = inputs::with_caches(inputs::model(&args.workload.model)?.model, &request)?;

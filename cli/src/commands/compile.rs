@@ -13,6 +13,7 @@ use sailplan_cost_model::CostModel;
 use sailplan_ir::Verified;
 use sailplan_planner::{Config, Progress as Step, Search, place};
 use serde::Serialize;
+use std::cell::Cell;
 use std::time::Instant;
 
 /// `compile --json`.
@@ -29,8 +30,11 @@ struct Compiled {
 struct SearchSummary {
     egraph: EgraphSummary,
     classes: usize,
+    forms: usize,
     groups: usize,
     points: usize,
+    /// Seconds in the engine.
+    dp_s: f64,
     ilp: IlpSummary,
 }
 
@@ -46,11 +50,29 @@ struct EgraphSummary {
 struct IlpSummary {
     columns: usize,
     rows: usize,
+    /// Branch-and-bound nodes; the solver's interface does not tell.
+    nodes: Option<u64>,
+    seconds: f64,
+}
+
+/// When the engine and the integer program began, and when the search ended.
+#[derive(Default)]
+pub(crate) struct Clock {
+    engine: Cell<Option<Instant>>,
+    program: Cell<Option<Instant>>,
+    end: Cell<Option<Instant>>,
+}
+
+impl Clock {
+    fn seconds(from: Option<Instant>, to: Option<Instant>) -> f64 {
+        from.zip(to).map_or(0.0, |(from, to)| (to - from).as_secs_f64())
+    }
 }
 
 pub(crate) fn run(args: &Compile) -> Result<Ended, Failure> {
     let started = Instant::now();
-    let (plan, search) = compile(&args.workload, args.prove)?;
+    let clock = Clock::default();
+    let (plan, search) = compile(&args.workload, args.prove, &clock)?;
     let canonical = sailplan_codegen::write(&plan);
     let mut ended = Ended::Clean;
     if let Some(old) = &args.check {
@@ -68,7 +90,7 @@ pub(crate) fn run(args: &Compile) -> Result<Ended, Failure> {
         let compiled = Compiled {
             plan: path,
             summary: summary(&plan),
-            search: searched(search),
+            search: searched(search, &clock),
             seconds: started.elapsed().as_secs_f64(),
         };
         print_json(&compiled)?;
@@ -82,7 +104,7 @@ pub(crate) fn run(args: &Compile) -> Result<Ended, Failure> {
 }
 
 /// The whole pipeline, with its answer checked by the plan verifier.
-pub(crate) fn compile(workload: &Workload, prove: bool) -> Result<(Verified<Plan>, Search), Failure> {
+pub(crate) fn compile(workload: &Workload, prove: bool, clock: &Clock) -> Result<(Verified<Plan>, Search), Failure> {
     let loaded = inputs::model(&workload.model)?;
     let fleet = inputs::fleet(&workload.fleet)?;
     let request = inputs::request(workload)?;
@@ -94,9 +116,17 @@ pub(crate) fn compile(workload: &Workload, prove: bool) -> Result<(Verified<Plan
     let progress = Progress::start();
     let report = |step: Step| match step {
         Step::Forms { done, of } => progress.at(&format!("extracting forms, group {done} of {of}")),
-        _ => progress.at("placing stages"),
+        Step::Program => {
+            clock.program.set(Some(Instant::now()));
+            progress.at("solving the integer program");
+        }
+        _ => {
+            clock.engine.set(Some(Instant::now()));
+            progress.at("placing stages");
+        }
     };
     let outcome = place(&model, &costs, Config { prove, progress: Some(&report), ..Config::default() })?;
+    clock.end.set(Some(Instant::now()));
     drop(progress);
     let plan = sailplan_codegen::emit(&model, &fleet, &request, &outcome.placement)
         .and_then(|plan| sailplan_codegen::read("the emitted plan", &sailplan_codegen::write(&plan)))
@@ -104,7 +134,8 @@ pub(crate) fn compile(workload: &Workload, prove: bool) -> Result<(Verified<Plan
     Ok((plan, outcome.search))
 }
 
-fn searched(search: Search) -> SearchSummary {
+fn searched(search: Search, clock: &Clock) -> SearchSummary {
+    let (engine, program, end) = (clock.engine.get(), clock.program.get(), clock.end.get());
     SearchSummary {
         egraph: EgraphSummary {
             nodes: search.egraph.nodes,
@@ -113,8 +144,15 @@ fn searched(search: Search) -> SearchSummary {
             stop: "saturated",
         },
         classes: search.classes,
+        forms: search.forms,
         groups: search.groups,
         points: search.points,
-        ilp: IlpSummary { columns: search.columns, rows: search.rows },
+        dp_s: Clock::seconds(engine, program.or(end)),
+        ilp: IlpSummary {
+            columns: search.columns,
+            rows: search.rows,
+            nodes: None,
+            seconds: Clock::seconds(program, end),
+        },
     }
 }
