@@ -211,6 +211,8 @@ fn verify_finds_an_edited_plan_and_check_a_stale_one() {
         .unwrap();
     let output = sailplan(&["verify", &edited]);
     assert_eq!(code(&output), 1, "{}", said(&output));
+    std::fs::write(&edited, &text[..text.len() / 2]).unwrap();
+    assert_eq!(code(&sailplan(&["verify", &edited])), 2, "half a plan cannot be read");
 }
 
 #[test]
