@@ -24,6 +24,8 @@ pub(crate) struct Goal {
     pub(crate) weights: [f64; 2],
     /// Largest weights + caches on each rank, when limited.
     pub(crate) limit: Option<Bytes>,
+    /// Only a form with a smaller value is of interest.
+    pub(crate) beat: Option<f64>,
 }
 
 /// A form and what it costs on the group it was made for.
@@ -33,6 +35,8 @@ pub(crate) struct Extracted {
     pub(crate) prefill: Vec<Priced>,
     pub(crate) decode: Vec<Priced>,
     pub(crate) residents: Vec<MemoryUse>,
+    /// The value that was minimised: weighted microseconds.
+    pub(crate) value: f64,
 }
 
 pub(crate) const PHASES: [Phase; 2] = [Phase::Prefill, Phase::Decode];
@@ -61,13 +65,15 @@ pub(crate) fn extract(
     tables: &[PriceTable; 2],
     goal: &Goal,
 ) -> Result<Option<Extracted>, String> {
-    let selection = match solve(choices, site, tables, goal, Kind::Relaxed)? {
+    let beaten = |value: f64| goal.beat.is_some_and(|known| value >= known);
+    let (selection, value) = match solve(choices, site, tables, goal, Kind::Relaxed)? {
         Answer::Infeasible => return Ok(None),
-        Answer::Whole(selection) => selection,
-        Answer::Fractional => match solve(choices, site, tables, goal, Kind::Integer)? {
-            Answer::Whole(selection) => selection,
+        Answer::Whole(_, value) | Answer::Fractional(value) if beaten(value) => return Ok(None),
+        Answer::Whole(selection, value) => (selection, value),
+        Answer::Fractional(_) => match solve(choices, site, tables, goal, Kind::Integer)? {
+            Answer::Whole(selection, value) => (selection, value),
             Answer::Infeasible => return Ok(None),
-            Answer::Fractional => return Err("the solver gave a fraction for an integer".into()),
+            Answer::Fractional(_) => return Err("the solver gave a fraction for an integer".into()),
         },
     };
     let [prefill, decode] = selection;
@@ -75,7 +81,7 @@ pub(crate) fn extract(
     let (decode, decode_prices) = linearise(choices, &decode, &tables[1])?;
     let form = Form { class, prefill, decode };
     let residents = (0..site.group.len()).map(|rank| held_by(choices, site, &form, rank)).collect();
-    Ok(Some(Extracted { form, prefill: prefill_prices, decode: decode_prices, residents }))
+    Ok(Some(Extracted { form, prefill: prefill_prices, decode: decode_prices, residents, value }))
 }
 
 /// Whether variables may take fractions.
@@ -97,10 +103,11 @@ impl Kind {
 /// For each phase and class, the way that was chosen.
 type Selection = [Vec<Option<usize>>; 2];
 
+/// Values are what was minimised; a fractional one is a bound.
 enum Answer {
     Infeasible,
-    Fractional,
-    Whole(Selection),
+    Fractional(f64),
+    Whole(Selection, f64),
 }
 
 fn solve(
@@ -118,16 +125,17 @@ fn solve(
     }
     let held = resident_rows(choices, site, &used, goal, &mut variables, kind, &mut rows);
     let objective = objective(&used, tables, goal, &held);
-    let Some(solution) = solver::minimise(variables, objective, rows)? else { return Ok(Answer::Infeasible) };
+    let Some(solution) = solver::minimise(variables, objective.clone(), rows)? else { return Ok(Answer::Infeasible) };
     let all = used.iter().flatten().flatten().flatten().chain(&held);
     let whole = |variable: &Variable| {
         let value = solution.value(*variable);
         (value - value.round()).abs() < WHOLE
     };
     if !all.into_iter().all(whole) {
-        return Ok(Answer::Fractional);
+        return Ok(Answer::Fractional(solution.eval(&objective)));
     }
-    Ok(Answer::Whole([0, 1].map(|phase| decode_selection(choices, &used[phase], &solution))))
+    let selection = [0, 1].map(|phase| decode_selection(choices, &used[phase], &solution));
+    Ok(Answer::Whole(selection, solution.eval(&objective)))
 }
 
 /// The solver's integrality tolerance.

@@ -72,9 +72,11 @@ fn sweep(
     let tables = PHASES.map(|phase| price_table(choices, site, phase));
     let (prefill, decode) = site.costs.request.weights();
     let weights = [(prefill * site.costs.request.chunks()) as f64, decode as f64].map(|weight| weight.max(1e-6));
+    let known = all.iter().map(|point| point.extracted.value).min_by(f64::total_cmp);
+    let beat = known.filter(|_| fastest);
     let mut limit = None;
     for _ in 0..MAX_POINTS {
-        let Some(found) = extract(choices, class, site, &tables, &Goal { weights, limit })? else {
+        let Some(found) = extract(choices, class, site, &tables, &Goal { weights, limit, beat })? else {
             break;
         };
         let point = point(choices, site, found);
