@@ -6,11 +6,13 @@ mod fleet_file;
 mod kernel;
 mod links;
 mod route;
+mod table;
 
 pub use bound::lower_bound;
 pub use fleet_file::{parse_fleet, shipped_fleet, shipped_fleets};
 pub use kernel::{Local, Work, work};
 pub use links::Collectives;
+pub use table::TableRow;
 
 use sailplan_ir::{Bytes, Compute, DType, Extents, Fleet, Picoseconds, Request, Resources, SailId, Verified};
 
@@ -90,5 +92,16 @@ impl<'a> CostModel<'a> {
             sailplan_ir::Attachment::PerSail => shares.iter().copied().max().unwrap_or_default(),
         };
         self.fleet.host.latency + self.fleet.host.rate.time(bytes)
+    }
+
+    /// All-reduce through the host, the way without links between cards: `ranks` buffers of `whole` bytes go up, the sum
+    /// comes down to each. The host is no rank and no plan can ask it to add, so this is a figure to compare with and
+    /// no [`sailplan_ir::Algorithm`].
+    #[must_use]
+    pub fn through_host(&self, ranks: usize, whole: Bytes) -> Picoseconds {
+        if ranks < 2 {
+            return Picoseconds(0);
+        }
+        self.host(&vec![whole; ranks]) * 2
     }
 }

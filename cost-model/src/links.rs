@@ -2,7 +2,7 @@
 //! along a message's path plus the largest (bytes on a medium / its rate), so contention falls out of counting.
 
 use crate::route::Routes;
-use sailplan_ir::{Algorithm, Bytes, BytesPerSecond, CollectiveKind, Fleet, Message, Picoseconds, SailId};
+use sailplan_ir::{Algorithm, Bytes, BytesPerSecond, Fleet, Message, Pattern, Picoseconds, SailId, Step};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,16 +10,18 @@ use std::rc::Rc;
 /// Prices of messages and collectives on one fleet.
 pub struct Collectives {
     routes: Routes,
-    profiles: RefCell<BTreeMap<Key, Rc<Profile>>>,
+    profiles: RefCell<BTreeMap<Vec<SailId>, Profiles>>,
+    /// The step in which every rank sends one chunk to every other, the longest of all and part of most direct schedules.
+    exchanges: RefCell<BTreeMap<Vec<SailId>, Rc<StepProfile>>>,
+    meter: RefCell<Meter>,
 }
 
-/// What a profile depends on.
-type Key = (CollectiveKind, Algorithm, Vec<SailId>);
+/// What is known of one group.
+type Profiles = BTreeMap<(Pattern, Algorithm), Rc<Profile>>;
 
 /// Equal steps of a schedule: how often, the fixed time, and for each rate the most chunks that a medium carries.
 type Profile = Vec<StepProfile>;
 
-#[derive(PartialEq, Eq)]
 struct StepProfile {
     count: u64,
     latency: Picoseconds,
@@ -27,7 +29,7 @@ struct StepProfile {
 }
 
 /// What one medium carries in a step.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 struct Load {
     chunks: u64,
     wholes: u64,
@@ -35,7 +37,9 @@ struct Load {
 
 impl Collectives {
     pub(crate) fn new(fleet: &Fleet) -> Self {
-        Self { routes: Routes::new(fleet), profiles: RefCell::default() }
+        let routes = Routes::new(fleet);
+        let meter = Meter { carried: vec![Load::default(); routes.wires.len()], touched: Vec::new() };
+        Self { routes, profiles: RefCell::default(), exchanges: RefCell::default(), meter: RefCell::new(meter) }
     }
 
     /// One message between two cards.
@@ -50,74 +54,158 @@ impl Collectives {
         latency + slowest
     }
 
-    /// The cheapest algorithm and its time. `chunk` is the largest part that a rank owns, `whole` the whole buffer, both
-    /// on the wire; ties go to the algorithm listed first. A group of one takes no time.
+    /// The cheapest algorithm and its time. `chunk` is the largest part that a rank owns (for all-to-all the largest
+    /// block), `whole` the whole buffer, both on the wire; ties go to the algorithm listed first. A group of one takes no
+    /// time.
     #[must_use]
     pub fn cheapest(
         &self,
-        kind: CollectiveKind,
+        pattern: impl Into<Pattern>,
         group: &[SailId],
         chunk: Bytes,
         whole: Bytes,
     ) -> Option<(Algorithm, Picoseconds)> {
-        let timed = kind.algorithms().iter().filter_map(|&algorithm| {
-            let time = self.time(kind, algorithm, group, chunk, whole)?;
+        let pattern = pattern.into();
+        let timed = pattern.algorithms().iter().filter_map(|&algorithm| {
+            let time = self.time(pattern, algorithm, group, chunk, whole)?;
             Some((algorithm, time))
         });
         timed.min_by_key(|&(_, time)| time)
     }
 
-    /// Time of one algorithm; `None` when it cannot do this kind.
+    /// Time of one algorithm; `None` when it cannot do this.
     #[must_use]
     pub fn time(
         &self,
-        kind: CollectiveKind,
+        pattern: impl Into<Pattern>,
         algorithm: Algorithm,
         group: &[SailId],
         chunk: Bytes,
         whole: Bytes,
     ) -> Option<Picoseconds> {
-        let profile = self.profile(kind, algorithm, group)?;
+        let profile = self.profile(pattern.into(), algorithm, group)?;
         Some(profile.iter().map(|step| step.time(chunk, whole) * step.count).sum())
     }
 
-    fn profile(&self, kind: CollectiveKind, algorithm: Algorithm, group: &[SailId]) -> Option<Rc<Profile>> {
-        let key = (kind, algorithm, group.to_vec());
-        if let Some(known) = self.profiles.borrow().get(&key) {
+    fn profile(&self, pattern: Pattern, algorithm: Algorithm, group: &[SailId]) -> Option<Rc<Profile>> {
+        let key = (pattern, algorithm);
+        if let Some(known) = self.profiles.borrow().get(group).and_then(|profiles| profiles.get(&key)) {
             return Some(Rc::clone(known));
         }
-        let mut profile: Profile = Vec::new();
-        for step in kind.schedule(algorithm, group.len())? {
-            let made = self.step(group, &step);
-            match profile.last_mut() {
-                Some(last) if last.latency == made.latency && last.loads == made.loads => last.count += 1,
-                _ => profile.push(made),
-            }
-        }
-        let shared = Rc::new(profile);
-        self.profiles.borrow_mut().insert(key, Rc::clone(&shared));
-        Some(shared)
+        let made =
+            Rc::new(self.profiled(&pattern.schedule(algorithm, group.len())?, group, pattern.chunks(group.len())));
+        self.profiles.borrow_mut().entry(group.to_vec()).or_default().insert(key, Rc::clone(&made));
+        Some(made)
     }
 
-    fn step(&self, group: &[SailId], messages: &[Message]) -> StepProfile {
+    /// The profile of a schedule whose buffer is cut into `chunks`.
+    fn profiled(&self, steps: &[Step], group: &[SailId], chunks: usize) -> Profile {
+        let mut profile: Profile = Vec::new();
+        let mut before: Option<&Step> = None;
+        for step in steps {
+            match profile.last_mut() {
+                Some(last) if before.is_some_and(|before| same_traffic(before, step)) => last.count += 1,
+                _ => profile.push(self.step(group, step, chunks)),
+            }
+            before = Some(step);
+        }
+        profile
+    }
+
+    fn step(&self, group: &[SailId], messages: &[Message], chunks: usize) -> StepProfile {
+        let measure =
+            |load: &dyn Fn(&Message) -> Load| self.meter.borrow_mut().step(&self.routes, group, messages, load);
+        let Some(sent) = exchanged(messages, group.len(), chunks) else {
+            return measure(&|message| Load::of(message, chunks));
+        };
+        let known = self.exchanges.borrow().get(group).map(Rc::clone);
+        let one = known.unwrap_or_else(|| {
+            let made = Rc::new(measure(&|_| Load { chunks: 1, wholes: 0 }));
+            self.exchanges.borrow_mut().insert(group.to_vec(), Rc::clone(&made));
+            made
+        });
+        let scaled = |&(rate, load): &(BytesPerSecond, Load)| (rate, sent.times(load.chunks));
+        StepProfile { count: 1, latency: one.latency, loads: one.loads.iter().map(scaled).collect() }
+    }
+}
+
+/// Counts what a step puts on every medium; used again for the next step.
+struct Meter {
+    carried: Vec<Load>,
+    touched: Vec<(usize, BytesPerSecond)>,
+}
+
+impl Meter {
+    fn step(
+        &mut self,
+        routes: &Routes,
+        group: &[SailId],
+        messages: &[Message],
+        load: &dyn Fn(&Message) -> Load,
+    ) -> StepProfile {
         let mut latency = Picoseconds(0);
-        let mut media: BTreeMap<usize, (BytesPerSecond, Load)> = BTreeMap::new();
         for message in messages {
             let mut along = Picoseconds(0);
-            for wire in self.routes.path(group[message.from].index(), group[message.to].index()) {
+            let sent = load(message);
+            for wire in routes.path(group[message.from].index(), group[message.to].index()) {
                 along += wire.latency;
-                let load = &mut media.entry(wire.medium).or_insert((wire.rate, Load::default())).1;
-                match message.chunk {
-                    Some(_) => load.chunks += 1,
-                    None => load.wholes += 1,
+                let carried = &mut self.carried[wire.medium];
+                if *carried == Load::default() {
+                    self.touched.push((wire.medium, wire.rate));
                 }
+                carried.chunks += sent.chunks;
+                carried.wholes += sent.wholes;
             }
             latency = latency.max(along);
         }
-        let mut loads: Vec<(BytesPerSecond, Load)> = media.into_values().collect();
-        loads.sort_unstable();
-        loads.dedup();
-        StepProfile { count: 1, latency, loads }
+        StepProfile { count: 1, latency, loads: self.fullest() }
+    }
+
+    /// For each rate the loads that can take the longest: those that no other covers.
+    fn fullest(&mut self) -> Vec<(BytesPerSecond, Load)> {
+        let mut kept: Vec<(BytesPerSecond, Load)> = Vec::new();
+        for (medium, rate) in self.touched.drain(..) {
+            let load = std::mem::take(&mut self.carried[medium]);
+            if !kept.iter().any(|&(other, most)| other == rate && most.covers(load)) {
+                kept.retain(|&(other, least)| other != rate || !load.covers(least));
+                kept.push((rate, load));
+            }
+        }
+        kept
+    }
+}
+
+/// Whether two steps send as much between the same ranks, so that one profile serves both.
+fn same_traffic(a: &[Message], b: &[Message]) -> bool {
+    let traffic = |message: &Message| (message.from, message.to, message.chunks.count());
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| traffic(a) == traffic(b))
+}
+
+/// What each message carries when every rank sends as much to every other, in order of sender and receiver.
+fn exchanged(messages: &[Message], ranks: usize, chunks: usize) -> Option<Load> {
+    let first = messages.first().filter(|_| messages.len() == ranks * (ranks - 1))?;
+    let pairs = (0..ranks).flat_map(|from| (0..ranks).filter(move |&to| to != from).map(move |to| (from, to)));
+    let same = |(message, pair): (&Message, (usize, usize))| {
+        (message.from, message.to) == pair && message.chunks.count() == first.chunks.count()
+    };
+    messages.iter().zip(pairs).all(same).then(|| Load::of(first, chunks))
+}
+
+impl Load {
+    /// A message with all the chunks is the whole buffer, which near-equal chunks together are larger than.
+    fn of(message: &Message, chunks: usize) -> Self {
+        match message.chunks.count() {
+            count if count == chunks => Self { chunks: 0, wholes: 1 },
+            count => Self { chunks: count as u64, wholes: 0 },
+        }
+    }
+
+    fn times(self, count: u64) -> Self {
+        Self { chunks: self.chunks * count, wholes: self.wholes * count }
+    }
+
+    fn covers(self, other: Self) -> bool {
+        self.chunks >= other.chunks && self.wholes >= other.wholes
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! All ranks end with the same bits: contributions of a step are combined in ascending order of rank, and a rank keeps
 //! of what it sends what the wire carries. Without that, a BF16 wire would leave the owner of a reduced chunk with more
-//! digits than everyone else.
+//! digits than everyone else; nor would the ranks that agree on a sum without passing it on, while others are sent it.
 
 use crate::ReplayError;
 use crate::transport::{Tag, Transport, rounded};
 use sailplan_codegen::ReduceOp;
-use sailplan_ir::{Algorithm, CollectiveKind, SailId, Use, even_chunk};
-use std::collections::BTreeMap;
+use sailplan_ir::{Algorithm, Chunks, CollectiveKind, SailId, Use, Wire, even_chunk};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// A collective as the plan states it.
@@ -37,8 +37,10 @@ pub struct Exchange {
 /// What one rank does in one step.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Turn {
-    sends: Vec<(usize, Option<usize>)>,
-    receives: Vec<(usize, Option<usize>, Use)>,
+    sends: Vec<(usize, Chunks)>,
+    /// Chunks of an all-reduce that some rank passes on as final: every rank keeps of them what the wire carries.
+    passed: BTreeSet<Chunks>,
+    receives: Vec<(usize, Chunks, Use)>,
 }
 
 impl Exchange {
@@ -56,10 +58,13 @@ impl Exchange {
             let mut turn = Turn::default();
             for message in step {
                 if message.from == rank {
-                    turn.sends.push((message.to, message.chunk));
+                    turn.sends.push((message.to, message.chunks));
+                }
+                if message.with == Use::Copy && collective.kind == CollectiveKind::AllReduce {
+                    turn.passed.insert(message.chunks);
                 }
                 if message.to == rank {
-                    turn.receives.push((message.from, message.chunk, message.with));
+                    turn.receives.push((message.from, message.chunks, message.with));
                 }
             }
             turns.push(turn);
@@ -93,21 +98,23 @@ impl Exchange {
         let mut held = Held::new(self, rows, operand);
         for (step, turn) in self.turns.iter().enumerate() {
             let tag = Tag::Step { kind: self.collective.kind, step: step as u32 };
-            for &(to, chunk) in &turn.sends {
-                transport.send(self.collective.group[to], tag, held.chunk(chunk))?;
-                let wire = transport.wire();
-                held.chunk(chunk).iter_mut().for_each(|value| *value = rounded(wire, *value));
+            for &(to, chunks) in &turn.sends {
+                transport.send(self.collective.group[to], tag, held.chunks(chunks))?;
+                held.round(chunks, transport.wire());
             }
-            let mut arrived: BTreeMap<Option<usize>, Vec<(usize, Vec<f32>)>> = BTreeMap::new();
-            for &(from, chunk, with) in &turn.receives {
-                let values = transport.receive(self.collective.group[from], tag, held.range(chunk).len())?;
+            for &chunks in &turn.passed {
+                held.round(chunks, transport.wire());
+            }
+            let mut arrived: BTreeMap<Chunks, Vec<(usize, Vec<f32>)>> = BTreeMap::new();
+            for &(from, chunks, with) in &turn.receives {
+                let values = transport.receive(self.collective.group[from], tag, held.range(chunks).len())?;
                 match with {
-                    Use::Copy => held.chunk(chunk).copy_from_slice(&values),
-                    Use::Reduce => arrived.entry(chunk).or_default().push((from, values)),
+                    Use::Copy => held.chunks(chunks).copy_from_slice(&values),
+                    Use::Reduce => arrived.entry(chunks).or_default().push((from, values)),
                 }
             }
-            for (chunk, contributions) in arrived {
-                self.combine(held.chunk(chunk), contributions);
+            for (chunks, contributions) in arrived {
+                self.combine(held.chunks(chunks), contributions);
             }
         }
         Ok(held.result(self, rows))
@@ -158,7 +165,7 @@ impl Collective {
 /// The whole buffer of one rank, chunk after chunk.
 struct Held {
     values: Vec<f32>,
-    chunks: Vec<Range<usize>>,
+    ranges: Vec<Range<usize>>,
 }
 
 impl Held {
@@ -166,17 +173,17 @@ impl Held {
         let Exchange { collective, rank, .. } = exchange;
         if !collective.by_columns() {
             let chunk = |index| even_chunk(operand.len() as u64, collective.group.len(), index);
-            let chunks = (0..collective.group.len()).map(chunk).map(|c| c.start as usize..c.end as usize).collect();
-            return Self { values: operand, chunks };
+            let ranges = (0..collective.group.len()).map(chunk).map(|c| c.start as usize..c.end as usize).collect();
+            return Self { values: operand, ranges };
         }
         let mut end = 0;
-        let mut chunks = Vec::new();
+        let mut ranges = Vec::new();
         for &columns in &collective.parts {
             let start = end;
             end += rows * columns as usize;
-            chunks.push(start..end);
+            ranges.push(start..end);
         }
-        let mut held = Self { values: vec![0.0; end], chunks };
+        let mut held = Self { values: vec![0.0; end], ranges };
         match collective.kind {
             CollectiveKind::AllGather => held.fill(*rank, &operand),
             _ => held.values = transposed(&operand, rows, &collective.parts, Direction::Pack),
@@ -185,18 +192,22 @@ impl Held {
     }
 
     fn fill(&mut self, rank: usize, operand: &[f32]) {
-        for (into, &value) in self.chunk(Some(rank)).iter_mut().zip(operand) {
+        for (into, &value) in self.chunks(Chunks::one(rank)).iter_mut().zip(operand) {
             *into = value;
         }
     }
 
-    fn range(&self, chunk: Option<usize>) -> Range<usize> {
-        chunk.map_or(0..self.values.len(), |index| self.chunks[index].clone())
+    fn range(&self, chunks: Chunks) -> Range<usize> {
+        self.ranges[chunks.start].start..self.ranges[chunks.end - 1].end
     }
 
-    fn chunk(&mut self, chunk: Option<usize>) -> &mut [f32] {
-        let range = self.range(chunk);
+    fn chunks(&mut self, chunks: Chunks) -> &mut [f32] {
+        let range = self.range(chunks);
         &mut self.values[range]
+    }
+
+    fn round(&mut self, chunks: Chunks, wire: Wire) {
+        self.chunks(chunks).iter_mut().for_each(|value| *value = rounded(wire, *value));
     }
 
     fn result(mut self, exchange: &Exchange, rows: usize) -> Vec<f32> {
@@ -207,7 +218,7 @@ impl Held {
         }
         match collective.kind {
             CollectiveKind::AllGather => transposed(&self.values, rows, &collective.parts, Direction::Unpack),
-            CollectiveKind::ReduceScatter => self.chunk(Some(*rank)).to_vec(),
+            CollectiveKind::ReduceScatter => self.chunks(Chunks::one(*rank)).to_vec(),
             _ => self.values,
         }
     }

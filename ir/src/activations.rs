@@ -5,9 +5,10 @@
 //! to segment stays there. Above it, every segment's own buffers share one region. The **scratch** of a collective is
 //! where chunks arrive that are added to what is there; chunks that replace something arrive in their place.
 
+use crate::schedule::Core;
 use crate::{
-    Action, Algorithm, Bytes, CollectiveKind, DType, Dim, Domains, Extents, Graph, Instruction, Layout, Lifetime,
-    Partition, Program, Role, TensorId, Wire, assign, even_chunk,
+    Action, Algorithm, Bytes, Chunks, CollectiveKind, DType, Dim, Domains, Extents, Graph, Instruction, Layout,
+    Lifetime, Partition, Program, Role, TensorId, Wire, assign, even_chunk,
 };
 use std::ops::Range;
 
@@ -308,6 +309,7 @@ pub fn arriving(
     size: impl Fn(Option<usize>) -> u64,
 ) -> u64 {
     let others = ranks.saturating_sub(1) as u64;
+    let core = Core::new(ranks);
     match (kind, algorithm) {
         _ if ranks < 2 => 0,
         (CollectiveKind::AllGather | CollectiveKind::Broadcast, _) => 0,
@@ -318,7 +320,21 @@ pub fn arriving(
             let chunks = (0..ranks).filter(|&chunk| chunk != never);
             chunks.map(|chunk| size(Some(chunk))).max().unwrap_or(0)
         }
+        (_, Algorithm::RecursiveDoubling) => core.added(rank, true).map_or(0, |_| size(None)),
+        (_, Algorithm::HalvingDoubling) => {
+            core.added(rank, kind == CollectiveKind::AllReduce).map_or(0, |chunks| in_all(chunks, ranks, size))
+        }
+        (_, Algorithm::Tree) if rank.is_multiple_of(2) && rank + 1 < ranks => size(None),
+        (_, Algorithm::Tree) => 0,
     }
+}
+
+/// Elements of several chunks.
+fn in_all(chunks: Chunks, ranks: usize, size: impl Fn(Option<usize>) -> u64) -> u64 {
+    if chunks.count() == ranks {
+        return size(None);
+    }
+    (chunks.start..chunks.end).fold(0, |sum: u64, chunk| sum.saturating_add(size(Some(chunk))))
 }
 
 impl LocalBuffer {
@@ -336,7 +352,7 @@ mod tests {
     fn closed_forms_agree_with_the_schedules() {
         use CollectiveKind::*;
         let size = |chunk: Option<usize>| chunk.map_or(1000, |chunk| [7, 1, 30, 0, 12][chunk % 5]);
-        let ranks = || (1..=9).flat_map(|ranks| (0..ranks).map(move |rank| (ranks, rank)));
+        let ranks = || (1..=17).flat_map(|ranks| (0..ranks).map(move |rank| (ranks, rank)));
         for kind in [AllReduce, ReduceScatter, AllGather, Broadcast] {
             for &algorithm in kind.algorithms() {
                 for (ranks, rank) in ranks() {
@@ -344,7 +360,7 @@ mod tests {
                     let added = |step: &crate::Step| -> u64 {
                         let here = step.iter().filter(|message| message.to == rank);
                         let added = here.filter(|message| message.with == Use::Reduce);
-                        added.map(|message| size(message.chunk)).sum()
+                        added.map(|message| in_all(message.chunks, ranks, size)).sum()
                     };
                     let expected = steps.iter().map(added).max().unwrap_or(0);
                     let name = format!("{kind} {algorithm} {rank}/{ranks}");

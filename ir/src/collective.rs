@@ -1,5 +1,5 @@
-//! Collectives as schedules: which rank sends which chunk to which rank in which step. The cost model prices these
-//! schedules and the executor replays them; there is no second description.
+//! Collectives and their algorithms: what a schedule is made of. The schedules themselves are in `schedule.rs`. The cost
+//! model prices them and the executor replays them; there is no second description.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,15 +17,34 @@ pub enum CollectiveKind {
     Broadcast,
 }
 
+/// What moves between the ranks of a group: a collective that a plan can state, or traffic that is only priced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Pattern {
+    /// A collective.
+    Collective(CollectiveKind),
+    /// Every rank has a block for every rank; rank r ends with all blocks meant for it.
+    AllToAll,
+    /// The last rank ends with rank 0's buffer.
+    PointToPoint,
+}
+
 /// How it is done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Algorithm {
-    /// Neighbours pass one part a step, around the group (Patarasuk & Yuan 2009).
+    /// Neighbours pass one part a step, around the group (Patarasuk & Yuan, J. Parallel Distrib. Comput. 69, 2009).
     Ring,
     /// Every rank sends its part straight to every other rank.
     Direct,
     /// All-reduce in one step: every rank sends its whole buffer to every other and adds them itself.
     OneShot,
+    /// Pairs at distances 1, 2, 4, … exchange all they hold (Thakur, Rabenseifner & Gropp, Int. J. High Perform. Comput.
+    /// Appl. 19, 2005, §4); all-to-all forwards blocks over the same distances (Bruck et al., IEEE TPDS 8, 1997).
+    RecursiveDoubling,
+    /// Pairs exchange halves of halves until each rank owns a part of the sum, then gather the parts the same way back
+    /// (Rabenseifner; Thakur, Rabenseifner & Gropp 2005, §4.5). Broadcast scatters and gathers.
+    HalvingDoubling,
+    /// Whole buffers up and down a binomial tree with root 0.
+    Tree,
 }
 
 /// How a received chunk is used.
@@ -37,6 +56,15 @@ pub enum Use {
     Reduce,
 }
 
+/// A run of consecutive chunks of a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Chunks {
+    /// First chunk.
+    pub start: usize,
+    /// Chunk after the last.
+    pub end: usize,
+}
+
 /// One message of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Message {
@@ -44,83 +72,95 @@ pub struct Message {
     pub from: usize,
     /// Receiving rank.
     pub to: usize,
-    /// Which part of the buffer, of as many parts as there are ranks; `None` is the whole buffer.
-    pub chunk: Option<usize>,
-    /// What the receiver does with it.
+    /// Which chunks of the buffer, of [`Pattern::chunks`] in all.
+    pub chunks: Chunks,
+    /// What the receiver does with them.
     pub with: Use,
 }
 
-/// Messages of a step leave at once and carry what the sender held when the step began.
+/// Messages of a step leave at once and carry what the sender held when the step began. Messages from one rank to the
+/// same other are parts of one message.
 pub type Step = Vec<Message>;
 
 impl CollectiveKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::AllReduce, Self::ReduceScatter, Self::AllGather, Self::Broadcast];
+
     /// The algorithms that can do this kind, in the order ties are broken.
     #[must_use]
     pub const fn algorithms(self) -> &'static [Algorithm] {
+        use Algorithm::{Direct, HalvingDoubling, OneShot, RecursiveDoubling, Ring, Tree};
         match self {
-            Self::AllReduce => &[Algorithm::Ring, Algorithm::Direct, Algorithm::OneShot],
-            _ => &[Algorithm::Ring, Algorithm::Direct],
+            Self::AllReduce => &[Ring, Direct, OneShot, RecursiveDoubling, HalvingDoubling, Tree],
+            Self::ReduceScatter => &[Ring, Direct, HalvingDoubling],
+            Self::AllGather => &[Ring, Direct, RecursiveDoubling],
+            Self::Broadcast => &[Ring, Direct, HalvingDoubling, Tree],
         }
     }
 
     /// The schedule over `ranks` ranks, empty for one rank; `None` when the algorithm cannot do this kind.
     #[must_use]
     pub fn schedule(self, algorithm: Algorithm, ranks: usize) -> Option<Vec<Step>> {
-        if ranks < 2 {
-            return Some(Vec::new());
-        }
-        Some(match (self, algorithm) {
-            (Self::AllReduce, Algorithm::OneShot) => vec![everyone(ranks, |_, _| None, Use::Reduce)],
-            (_, Algorithm::OneShot) => return None,
-            (Self::AllReduce, Algorithm::Ring) => [ring_scatter(ranks), ring_gather(ranks)].concat(),
-            (Self::ReduceScatter, Algorithm::Ring) => ring_scatter(ranks),
-            (Self::AllGather, Algorithm::Ring) => ring_gather(ranks),
-            (Self::AllReduce, Algorithm::Direct) => vec![direct_scatter(ranks), direct_gather(ranks)],
-            (Self::ReduceScatter, Algorithm::Direct) => vec![direct_scatter(ranks)],
-            (Self::AllGather, Algorithm::Direct) => vec![direct_gather(ranks)],
-            (Self::Broadcast, Algorithm::Ring) => {
-                (1..ranks).map(|to| vec![Message { from: to - 1, to, chunk: None, with: Use::Copy }]).collect()
-            }
-            (Self::Broadcast, Algorithm::Direct) => {
-                vec![(1..ranks).map(|to| Message { from: 0, to, chunk: None, with: Use::Copy }).collect()]
-            }
-        })
+        Pattern::Collective(self).schedule(algorithm, ranks)
     }
 }
 
-/// After n−1 steps rank r holds the sum of chunk r.
-fn ring_scatter(ranks: usize) -> Vec<Step> {
-    let message = |step: usize, from: usize| Message {
-        from,
-        to: (from + 1) % ranks,
-        chunk: Some((from + 2 * ranks - step - 1) % ranks),
-        with: Use::Reduce,
-    };
-    (0..ranks - 1).map(|step| (0..ranks).map(|from| message(step, from)).collect()).collect()
+impl Pattern {
+    /// Every pattern.
+    pub const ALL: [Self; 6] = [
+        Self::Collective(CollectiveKind::AllReduce),
+        Self::Collective(CollectiveKind::ReduceScatter),
+        Self::Collective(CollectiveKind::AllGather),
+        Self::Collective(CollectiveKind::Broadcast),
+        Self::AllToAll,
+        Self::PointToPoint,
+    ];
+
+    /// The algorithms that can do it, in the order ties are broken.
+    #[must_use]
+    pub const fn algorithms(self) -> &'static [Algorithm] {
+        match self {
+            Self::Collective(kind) => kind.algorithms(),
+            Self::AllToAll => &[Algorithm::Ring, Algorithm::Direct, Algorithm::RecursiveDoubling],
+            Self::PointToPoint => &[Algorithm::Direct, Algorithm::Ring],
+        }
+    }
+
+    /// How many chunks messages count in: one for each rank; for all-to-all one for each pair, the block from rank a to
+    /// rank b being chunk a · ranks + b.
+    #[must_use]
+    pub const fn chunks(self, ranks: usize) -> usize {
+        match self {
+            Self::AllToAll => ranks.saturating_mul(ranks),
+            _ => ranks,
+        }
+    }
 }
 
-/// Rank r starts with chunk r; after n−1 steps all ranks hold all chunks.
-fn ring_gather(ranks: usize) -> Vec<Step> {
-    let message = |step: usize, from: usize| Message {
-        from,
-        to: (from + 1) % ranks,
-        chunk: Some((from + ranks - step) % ranks),
-        with: Use::Copy,
-    };
-    (0..ranks - 1).map(|step| (0..ranks).map(|from| message(step, from)).collect()).collect()
+impl From<CollectiveKind> for Pattern {
+    fn from(kind: CollectiveKind) -> Self {
+        Self::Collective(kind)
+    }
 }
 
-fn direct_scatter(ranks: usize) -> Step {
-    everyone(ranks, |_, to| Some(to), Use::Reduce)
-}
+impl Chunks {
+    /// A single chunk.
+    #[must_use]
+    pub const fn one(index: usize) -> Self {
+        Self { start: index, end: index + 1 }
+    }
 
-fn direct_gather(ranks: usize) -> Step {
-    everyone(ranks, |from, _| Some(from), Use::Copy)
-}
+    /// The first `count` chunks.
+    #[must_use]
+    pub const fn first(count: usize) -> Self {
+        Self { start: 0, end: count }
+    }
 
-fn everyone(ranks: usize, chunk: impl Fn(usize, usize) -> Option<usize>, with: Use) -> Step {
-    let pairs = (0..ranks).flat_map(|from| (0..ranks).map(move |to| (from, to)));
-    pairs.filter(|(from, to)| from != to).map(|(from, to)| Message { from, to, chunk: chunk(from, to), with }).collect()
+    /// How many.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
 }
 
 /// Elements `start..end` of chunk `index` when `elements` are cut into `parts` near-equal runs.
@@ -141,12 +181,25 @@ impl fmt::Display for CollectiveKind {
     }
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Collective(kind) => kind.fmt(f),
+            Self::AllToAll => f.pad("all-to-all"),
+            Self::PointToPoint => f.pad("point-to-point"),
+        }
+    }
+}
+
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ring => "ring",
             Self::Direct => "direct",
             Self::OneShot => "one-shot",
+            Self::RecursiveDoubling => "recursive-doubling",
+            Self::HalvingDoubling => "halving-doubling",
+            Self::Tree => "tree",
         })
     }
 }
@@ -154,60 +207,6 @@ impl fmt::Display for Algorithm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
-
-    /// What a rank holds of each chunk: the set of ranks whose contribution is in it.
-    type Held = Vec<Vec<BTreeSet<usize>>>;
-
-    fn run(kind: CollectiveKind, algorithm: Algorithm, n: usize) -> Held {
-        let own = |rank: usize, chunk: usize| match kind {
-            CollectiveKind::AllReduce | CollectiveKind::ReduceScatter => BTreeSet::from([rank]),
-            CollectiveKind::AllGather if rank == chunk => BTreeSet::from([rank]),
-            CollectiveKind::Broadcast if rank == 0 => BTreeSet::from([0]),
-            _ => BTreeSet::new(),
-        };
-        let mut held: Held = (0..n).map(|rank| (0..n).map(|chunk| own(rank, chunk)).collect()).collect();
-        for step in kind.schedule(algorithm, n).unwrap() {
-            let before = held.clone();
-            for message in step {
-                for chunk in message.chunk.map_or(0..n, |chunk| chunk..chunk + 1) {
-                    let sent = &before[message.from][chunk];
-                    match message.with {
-                        Use::Copy => held[message.to][chunk] = sent.clone(),
-                        Use::Reduce => {
-                            assert!(held[message.to][chunk].is_disjoint(sent), "counted twice");
-                            held[message.to][chunk].extend(sent);
-                        }
-                    }
-                }
-            }
-        }
-        held
-    }
-
-    #[test]
-    fn every_schedule_delivers_at_every_group_size() {
-        use CollectiveKind::*;
-        for kind in [AllReduce, ReduceScatter, AllGather, Broadcast] {
-            for &algorithm in kind.algorithms() {
-                for n in 1..=9 {
-                    let held = run(kind, algorithm, n);
-                    for (rank, chunks) in held.iter().enumerate() {
-                        for (chunk, contributions) in chunks.iter().enumerate() {
-                            let wanted: BTreeSet<usize> = match kind {
-                                AllReduce => (0..n).collect(),
-                                ReduceScatter if rank != chunk => continue,
-                                ReduceScatter => (0..n).collect(),
-                                AllGather => [chunk].into(),
-                                Broadcast => [0].into(),
-                            };
-                            assert_eq!(*contributions, wanted, "{kind} {algorithm} n={n} rank {rank} chunk {chunk}");
-                        }
-                    }
-                }
-            }
-        }
-    }
 
     #[test]
     fn chunks_tile_the_buffer() {

@@ -18,6 +18,7 @@ mod op;
 mod placement;
 mod program;
 mod request;
+mod schedule;
 mod text;
 mod units;
 mod verify;
@@ -27,7 +28,7 @@ pub use activations::{
     ActivationNeed, Activations, Home, LocalBuffer, RankView, StageActivations, arriving, stage_activations,
 };
 pub use arena::{Lifetime, assign};
-pub use collective::{Algorithm, CollectiveKind, Message, Step, Use, even_chunk};
+pub use collective::{Algorithm, Chunks, CollectiveKind, Message, Pattern, Step, Use, even_chunk};
 pub use diagnostic::{At, Diagnostic, Diagnostics, Place};
 pub use domain::{Domains, Partition, lcm};
 pub use dtype::DType;

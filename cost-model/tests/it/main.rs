@@ -1,5 +1,6 @@
-//! One test binary: fleets, links, prices.
+//! One test binary: collectives, fleets, links, prices.
 
+mod collectives;
 mod fleets;
 mod links;
 mod prices;

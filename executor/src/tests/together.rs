@@ -6,7 +6,7 @@ use crate::cpu::Cpu;
 use crate::replay::replay_on;
 use crate::{Report, Session};
 use sailplan_codegen::Instruction;
-use sailplan_ir::{Algorithm, DType, Request, Wire};
+use sailplan_ir::{CollectiveKind, DType, Request, Wire};
 
 fn run(case: &Case, file: &WeightFile, prefill: usize) -> Report {
     let tokens = vec![1, 17, 42, 7, 90, 3, 64];
@@ -38,7 +38,7 @@ fn uneven_shares_and_idle_cards_agree_with_one_card() {
     assert_eq!((expected.first, expected.logits.len(), expected.tokens.len()), (4, 7, 11));
     // The third card has no heads, the second no FFN columns and no tokens.
     let bounds = [(0, 0, 0), (1, 96, 70), (4, 96, 70), (4, 512, 96)];
-    for algorithm in [Algorithm::Ring, Algorithm::Direct, Algorithm::OneShot] {
+    for &algorithm in CollectiveKind::AllReduce.algorithms() {
         let groups = vec![group(0..sizes.layers, &bounds)];
         let found = run(&Case { groups, algorithm, ..alone.clone() }, &file, 5);
         assert_eq!(found.generated, expected.generated);
