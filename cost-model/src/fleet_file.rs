@@ -33,6 +33,13 @@ shipped!(
     "innerjib7ea-x64-mesh",
     "innerjib7ea-x64-ring",
     "innerjib7ea-x64-star",
+    "popc-16a-x1",
+    "popc-16a-x4",
+    "foretopsail7ea-x4",
+    "maintopsail7ea-x8",
+    "innerjib7ea-mixed-x4-ring",
+    "innerjib7ea-mixed-x8-ring",
+    "home-cluster-x5",
 );
 
 /// Text of a shipped fleet, by name with or without `.ron`.
