@@ -178,8 +178,16 @@ fn stage_line(stage: &StageSummary) -> String {
     format!("{}: {layers}, {how}", names(&stage.sails))
 }
 
+/// Names, three or more in a row as "first to last".
 fn names(sails: &[SailId]) -> String {
-    sails.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    let mut parts = Vec::new();
+    for run in sails.chunk_by(|a, b| a.index() + 1 == b.index()) {
+        match run {
+            [first, _, .., last] => parts.push(format!("{first} to {last}")),
+            few => parts.extend(few.iter().map(ToString::to_string)),
+        }
+    }
+    parts.join(", ")
 }
 
 fn resources(plan: &Plan) -> String {

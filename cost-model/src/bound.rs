@@ -1,44 +1,45 @@
 //! A bound for any plan on a fleet: every byte of weights and caches that a step touches is read from some card's
-//! memory, and whoever uses a second card exchanges at least one message.
+//! memory. The logits' own product may be shared without a message, because each card gives its part to the host;
+//! whoever shares anything before it exchanges at least one.
 
 use crate::{CostModel, Local, Phase, work};
-use sailplan_ir::{Bytes, Dim, Extents, Graph, Model, Picoseconds, Role, SailId, TensorId};
+use sailplan_ir::{Bytes, BytesPerSecond, Dim, Extents, Graph, Model, Node, Picoseconds, Role, SailId, TensorId};
 
-/// The bound on a whole objective: for every number k of fastest cards, bytes / (sum of their rates), plus the cheapest
-/// link's latency when k > 1; the least over k, over the phases with their counts, plus the host's logits.
+/// The bound on a whole objective: for each step, the bytes of the logits' product over the sum of all memory rates, plus
+/// all other bytes either at the fastest card's rate, or over the sum plus the shortest latency of a link; plus the
+/// host's logits, once for the prompt and once a decode step.
 #[must_use]
 pub fn lower_bound(costs: &CostModel<'_>, model: &Model) -> Picoseconds {
     let request = costs.request;
     let (prefill, decode) = request.weights();
     let logits = model.graph.output().map_or(Bytes(0), |id| model.graph[id].bytes(costs.extents(Phase::Decode)));
     let host = costs.host(&[logits]);
-    let one = |phase: Phase| fastest(costs, touched(model, costs.extents(phase))) + host;
-    one(Phase::Prefill) * prefill.saturating_mul(request.chunks()) - host * prefill.saturating_mul(request.chunks() - 1)
-        + one(Phase::Decode) * decode
+    let step = |phase: Phase| read(costs, model, phase);
+    step(Phase::Prefill) * prefill.saturating_mul(request.chunks())
+        + host * prefill
+        + (step(Phase::Decode) + host) * decode
 }
 
-fn fastest(costs: &CostModel<'_>, bytes: Bytes) -> Picoseconds {
+/// Reading what one step touches.
+fn read(costs: &CostModel<'_>, model: &Model, phase: Phase) -> Picoseconds {
     let fleet = costs.fleet;
-    let mut rates: Vec<u64> = fleet.ids().map(|sail: SailId| fleet.kind(sail).bandwidth.0).collect();
-    rates.sort_unstable_by(|a, b| b.cmp(a));
+    let rates: Vec<u64> = fleet.ids().map(|sail: SailId| fleet.kind(sail).bandwidth.0).collect();
+    let fastest = BytesPerSecond(rates.iter().copied().max().unwrap_or(0));
+    let together = BytesPerSecond(rates.into_iter().fold(0, u64::saturating_add));
     let latency = fleet.wires().iter().map(|wire| wire.latency).min().unwrap_or_default();
-    let mut sum = 0u64;
-    let mut best = Picoseconds::NEVER;
-    for (index, rate) in rates.into_iter().enumerate() {
-        sum = sum.saturating_add(rate);
-        let read = sailplan_ir::BytesPerSecond(sum).time(bytes);
-        best = best.min(if index == 0 { read } else { read + latency });
-    }
-    best
+    let (before, last) = touched(model, costs.extents(phase));
+    fastest.time(before).min(together.time(before) + latency) + together.time(last)
 }
 
-/// Weight and cache bytes that one step reads, whatever the plan.
-fn touched(model: &Model, extents: Extents) -> Bytes {
+/// Weight and cache bytes that one step reads, whatever the plan: before the last operator, and by it.
+fn touched(model: &Model, extents: Extents) -> (Bytes, Bytes) {
     let graph = &model.graph;
-    graph.nodes.iter().map(|node| resident_work(graph, node, extents)).sum()
+    let work = |nodes: &[Node]| -> Bytes { nodes.iter().map(|node| resident_work(graph, node, extents)).sum() };
+    let (before, last) = graph.nodes.split_at(graph.nodes.len().saturating_sub(1));
+    (work(before), work(last))
 }
 
-fn resident_work(graph: &Graph, node: &sailplan_ir::Node, extents: Extents) -> Bytes {
+fn resident_work(graph: &Graph, node: &Node, extents: Extents) -> Bytes {
     let local = |id: TensorId| {
         let tensor = &graph[id];
         Local { axes: tensor.axes.iter().map(|axis: &Dim| axis.size(extents)).collect(), dtype: tensor.dtype }
