@@ -6,13 +6,17 @@ mod fleet_file;
 mod kernel;
 mod links;
 mod route;
+mod sustain;
 mod table;
+mod tile_heuristic;
 
 pub use bound::lower_bound;
 pub use fleet_file::{parse_fleet, shipped_fleet, shipped_fleets};
 pub use kernel::{Local, Work, work};
 pub use links::Collectives;
+pub use sustain::{MustSustain, must_sustain};
 pub use table::TableRow;
+pub use tile_heuristic::{Counting, Tile, TileFleet, TileStrategy, pick_strategy, tile_costs};
 
 use sailplan_ir::{Bytes, Compute, DType, Extents, Fleet, Picoseconds, Request, Resources, SailId, Verified};
 

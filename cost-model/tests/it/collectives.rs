@@ -122,6 +122,13 @@ fn a_ring_on_a_ring_has_no_contention_and_direct_has() {
     }
 }
 
+/// Two steps of two hops; the opposite rank's chunks share links with the neighbours': three on the fullest.
+#[test]
+fn direct_on_a_ring_of_four_takes_what_the_case_study_says() {
+    let ring = fleet("Ring", 4);
+    assert_eq!(time(&ring, CollectiveKind::AllReduce, Algorithm::Direct, 8192), alpha_beta(2, 3 * 2048) * 2);
+}
+
 /// On a star of 4, each card's link carries the three messages it sends: 2 hops, 3 × 8192 B.
 #[test]
 fn one_shot_on_a_star_shares_the_card_s_own_link() {

@@ -1,5 +1,6 @@
-//! One test binary: collectives, fleets, links, prices, tiers.
+//! One test binary: baselines, collectives, fleets, links, prices, tiers.
 
+mod baselines;
 mod collectives;
 mod fleets;
 mod links;
