@@ -38,6 +38,9 @@ pub(crate) enum Verb {
     /// Show a fleet: cards, links, host, and where each figure comes from.
     #[command(after_help = "Example:\n  sailplan fleet innerjib7ea-x4-ring")]
     Fleet(FleetArg),
+    /// Show what a fleet's card link carries: payload rate step by step, round trip, saturation, all-reduce times.
+    #[command(after_help = "Example:\n  sailplan link innerjib7ea-x4-ring --csv")]
+    Link(LinkArg),
     /// Compare the best plan with one card and with layer-wise placement, under the same prices.
     #[command(after_help = "Example:\n  sailplan baseline tinyllama-1.1b --fleet innerjib7ea-x4-ring")]
     Baseline(Baseline),
@@ -168,6 +171,18 @@ pub(crate) struct FleetArg {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LinkArg {
+    /// A fleet: a file (.ron) or the name of a shipped one.
+    pub(crate) fleet: String,
+    /// Print one JSON object.
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) json: bool,
+    /// Print the all-reduce times as CSV.
+    #[arg(long)]
+    pub(crate) csv: bool,
 }
 
 #[derive(Args, Debug)]

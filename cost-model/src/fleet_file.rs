@@ -88,15 +88,27 @@ fn located(file: &str, text: &str, mut problems: Diagnostics) -> Diagnostics {
     problems
 }
 
-/// The key of a dotted path: each part is searched after the one before it.
+/// The key of a dotted path: each part is searched after the one before it; `link[2]` is the third `link`.
 fn field_span(text: &str, path: &str) -> Option<std::ops::Range<usize>> {
     let mut from = 0;
     let mut span = None;
     for part in path.split('.') {
-        let bare = text[from..].find(&format!("{part}:")).or_else(|| text[from..].find(&format!("\"{part}\":")));
-        let start = from + bare?;
-        from = start + part.len();
+        let (name, nth) = match part.split_once('[') {
+            Some((name, index)) => (name, index.trim_end_matches(']').parse().ok()?),
+            None => (part, 0),
+        };
+        let start = from + keys(&text[from..], name).nth(nth)?;
+        from = start + name.len();
         span = Some(start..from);
     }
     span
+}
+
+/// Where `name` stands as a key, bare or quoted, and not as the end of a longer word.
+fn keys<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let longer = |start: usize| text[..start].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+    text.match_indices(name).map(|(start, _)| start).filter(move |&start| {
+        let after = &text[start + name.len()..];
+        (after.starts_with(':') || after.starts_with("\":")) && !longer(start)
+    })
 }

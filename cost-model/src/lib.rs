@@ -4,6 +4,7 @@
 mod bound;
 mod fleet_file;
 mod kernel;
+mod link_report;
 mod links;
 mod route;
 mod sustain;
@@ -13,6 +14,7 @@ mod tile_heuristic;
 pub use bound::lower_bound;
 pub use fleet_file::{parse_fleet, shipped_fleet, shipped_fleets};
 pub use kernel::{Local, Work, work};
+pub use link_report::{AllReduceRow, LinkReport, Saturation, Topology};
 pub use links::Collectives;
 pub use sustain::{MustSustain, must_sustain};
 pub use table::TableRow;

@@ -1,7 +1,7 @@
 //! A fleet as its file describes it: card kinds, cards, links, host. Prices are made from these figures by the cost
 //! model; nothing here computes a time.
 
-use crate::{Bytes, BytesPerSecond, DType, FlopsPerSecond, Picoseconds, SailId};
+use crate::{Bytes, BytesPerSecond, DType, FlopsPerSecond, Frame, Picoseconds, SailId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -90,18 +90,22 @@ pub enum Links {
     Edges(Vec<Edge>),
 }
 
-/// The figures of one link.
+/// The figures of one link: either its payload rate is known, or it follows from the frame model.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
-    /// Payload rate in each direction.
-    pub rate: BytesPerSecond,
-    /// Fixed time of one message over this link (the α of the α–β model).
+    /// Payload rate in each direction, when it is known as such (Ethernet, a measurement).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<BytesPerSecond>,
+    /// Lanes and frames from which the payload rate follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<Frame>,
+    /// Fixed time of one message over this link when it is awake (the α of the α–β model).
     pub latency: Picoseconds,
     /// Whether both directions run at once.
     #[serde(default)]
     pub duplex: Duplex,
-    /// Line coding that the rate was derived with.
+    /// Line coding of a framed link; with a plain rate it only says how that rate was found.
     #[serde(default)]
     pub coding: Coding,
     /// Only a link that is `Up` carries traffic.
@@ -198,6 +202,49 @@ pub struct Wire {
     pub medium: usize,
 }
 
+impl Coding {
+    /// Payload bits and the line bits that carry them.
+    #[must_use]
+    pub const fn bits(self) -> (u64, u64) {
+        match self {
+            Self::B8B10 => (8, 10),
+            Self::B64B66 => (64, 66),
+            Self::Native => (1, 1),
+        }
+    }
+}
+
+impl Link {
+    /// A link whose payload rate is known.
+    #[must_use]
+    pub fn plain(rate: BytesPerSecond, latency: Picoseconds) -> Self {
+        Self {
+            rate: Some(rate),
+            frame: None,
+            latency,
+            duplex: Duplex::Full,
+            coding: Coding::Native,
+            state: LinkState::Up,
+        }
+    }
+
+    /// Sustained payload rate in each direction: what every price uses.
+    #[must_use]
+    pub fn payload_rate(&self) -> BytesPerSecond {
+        let framed = self.frame.as_ref().map(|frame| frame.derive(self.coding).effective);
+        framed.or(self.rate).unwrap_or_default()
+    }
+
+    /// Fixed time of one message: never less than the MACs take, plus the wake-up of a link that sleeps when idle.
+    #[must_use]
+    pub fn message_latency(&self) -> Picoseconds {
+        match &self.frame {
+            None => self.latency,
+            Some(frame) => self.latency.max(frame.transit(self.coding)) + frame.wake,
+        }
+    }
+}
+
 impl Fleet {
     /// Number of cards.
     #[must_use]
@@ -241,9 +288,10 @@ impl Fleet {
             if link.state != LinkState::Up {
                 continue;
             }
+            let (rate, latency) = (link.payload_rate(), link.message_latency());
             let medium = wires.len();
             let back = if link.duplex == Duplex::Full { medium + 1 } else { medium };
-            let wire = |from, to, medium| Wire { from, to, rate: link.rate, latency: link.latency, medium };
+            let wire = |from, to, medium| Wire { from, to, rate, latency, medium };
             wires.push(wire(a, b, medium));
             wires.push(wire(b, a, back));
         }

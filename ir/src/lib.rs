@@ -11,6 +11,7 @@ mod domain;
 mod dtype;
 mod estimate;
 mod fleet;
+mod frame;
 mod graph;
 mod id;
 mod model;
@@ -19,6 +20,7 @@ mod placement;
 mod program;
 mod request;
 mod schedule;
+mod share;
 mod text;
 mod units;
 mod verify;
@@ -37,6 +39,7 @@ pub use fleet::{
     Attachment, Coding, Compute, Duplex, Edge, Fleet, Host, Link, LinkState, Links, SailKind, SailRun,
     Wire as FleetWire,
 };
+pub use frame::{Celsius, Derivation, Frame, Heat, Replay};
 pub use graph::{Dim, Extents, Graph, Node, Role, Tensor};
 pub use id::{ClassId, DomainId, NodeId, SailId, TensorId, ValueId};
 pub use model::{LayerClass, Model, Segment};
@@ -44,7 +47,8 @@ pub use op::{Constant, Op, Operand, Row};
 pub use placement::{Choice, Hop, Placement, Price, Stage};
 pub use program::{Action, Form, Instruction, Layout, Program, block_granule};
 pub use request::{Objective, Request, Wire};
+pub use share::{Share, ShareError};
 pub use text::{class_text, form_text, model_text, placement_text};
-pub use units::{Bytes, BytesPerSecond, FlopsPerSecond, Picoseconds, QuantityError};
+pub use units::{BitsPerSecond, Bytes, BytesPerSecond, FlopsPerSecond, Picoseconds, QuantityError};
 pub use verify::{Verified, Verify, check_layouts, layout_after};
 pub use weights::{WeightEntry, WeightIndex};

@@ -19,6 +19,10 @@ pub struct Picoseconds(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct BytesPerSecond(pub u64);
 
+/// A line rate in bits per second, before coding and framing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct BitsPerSecond(pub u64);
+
 /// A rate in floating-point operations per second.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FlopsPerSecond(pub u64);
@@ -147,6 +151,8 @@ const RATE: &Units = &[
     ("KB/s", 1000),
     ("B/s", 1),
 ];
+const BITS: &Units =
+    &[("Tb/s", 1_000_000_000_000), ("Gb/s", 1_000_000_000), ("Mb/s", 1_000_000), ("kb/s", 1000), ("b/s", 1)];
 const FLOPS: &Units = &[
     ("TFLOP/s", 1_000_000_000_000),
     ("GFLOP/s", 1_000_000_000),
@@ -261,6 +267,7 @@ macro_rules! quantity {
 quantity!(Picoseconds, TIME, TIME_OUT, "\"20 us\"");
 quantity!(Bytes, SIZE, SIZE_OUT, "\"4 GiB\"");
 quantity!(BytesPerSecond, RATE, RATE_OUT, "\"2.0 GB/s\"");
+quantity!(BitsPerSecond, BITS, BITS, "\"1.25 Gb/s\"");
 quantity!(FlopsPerSecond, FLOPS, FLOPS, "\"32 TFLOP/s\"");
 
 const RATE_OUT: &Units = &[("GB/s", 1_000_000_000), ("MB/s", 1_000_000), ("kB/s", 1000), ("B/s", 1)];
@@ -273,6 +280,9 @@ mod tests {
     fn quantities_round_trip_exactly() {
         for text in ["2 GB/s", "1.25 GB/s", "999 B/s", "0 B/s"] {
             assert_eq!(text.parse::<BytesPerSecond>().unwrap().exact(), text);
+        }
+        for text in ["1.25 Gb/s", "3.125 Gb/s", "270 Mb/s", "0 b/s"] {
+            assert_eq!(text.parse::<BitsPerSecond>().unwrap().exact(), text);
         }
         for value in [0, 1, 999, 1000, 1001, 53_200_000, 80_123_456_789_012, u64::MAX] {
             assert_eq!(Picoseconds(value).exact().parse::<Picoseconds>().unwrap().0, value);

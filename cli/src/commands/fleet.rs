@@ -50,7 +50,11 @@ fn links(links: &Links) -> String {
     let one = |shape: &str, link: &Link| {
         format!(
             "{shape}, {} a direction, {} a message, {:?} duplex, {:?}, {:?}",
-            link.rate, link.latency, link.duplex, link.coding, link.state
+            link.payload_rate(),
+            link.message_latency(),
+            link.duplex,
+            link.coding,
+            link.state
         )
     };
     match links {

@@ -4,6 +4,7 @@ mod baseline;
 mod compile;
 mod dump;
 mod fleet;
+mod link;
 mod model;
 mod replay;
 mod show;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         Verb::Run(args) => replay::run(&args),
         Verb::Model(args) => model::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
+        Verb::Link(args) => link::run(&args),
         Verb::Baseline(args) => baseline::run(&args),
         Verb::Dump(args) => dump::run(&args),
         Verb::Completions { shell } => {

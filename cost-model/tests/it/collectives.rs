@@ -1,7 +1,8 @@
 //! Collectives against the literature's closed forms, what contention adds, and what may never make one cheaper.
 
+use crate::plain::plain;
 use proptest::prelude::*;
-use sailplan_cost_model::{CostModel, parse_fleet, shipped_fleet};
+use sailplan_cost_model::{CostModel, parse_fleet};
 use sailplan_ir::{
     Algorithm, Bytes, BytesPerSecond, CollectiveKind, Fleet, Pattern, Picoseconds, Request, SailId, Verified, Verify,
 };
@@ -11,7 +12,7 @@ const RATE: BytesPerSecond = BytesPerSecond(500_000_000);
 
 /// Cards with links of 500 MB/s and 5 µs.
 fn fleet(shape: &str, count: u16) -> Verified<Fleet> {
-    let text = shipped_fleet("innerjib7ea-x4-mesh").unwrap();
+    let text = plain("innerjib7ea-x4-mesh");
     let text = text.replace("links: Mesh(", &format!("links: {shape}("));
     parse_fleet(shape, &text.replace("count: 4", &format!("count: {count}"))).unwrap()
 }
@@ -139,7 +140,7 @@ fn one_shot_on_a_star_shares_the_card_s_own_link() {
 /// Pairs that exchange pay twice on a half-duplex link; a ring of three or more uses each link in one direction.
 #[test]
 fn half_duplex_doubles_exchanges_only() {
-    let text = shipped_fleet("innerjib7ea-x4-mesh").unwrap();
+    let text = plain("innerjib7ea-x4-mesh");
     let half = parse_fleet("half", &text.replace("duplex: Full", "duplex: Half")).unwrap();
     let (full, kind) = (fleet("Mesh", 4), CollectiveKind::AllReduce);
     assert_eq!(time(&half, kind, Algorithm::Ring, 8192), time(&full, kind, Algorithm::Ring, 8192));
@@ -157,7 +158,7 @@ fn through_the_host_every_byte_crosses_the_shared_link() {
 }
 
 fn with_link(shape: &str, n: u16, rate: u64, latency: u64) -> Verified<Fleet> {
-    let text = shipped_fleet("innerjib7ea-x8-ring").unwrap().replace("links: Ring(", &format!("links: {shape}("));
+    let text = plain("innerjib7ea-x8-ring").replace("links: Ring(", &format!("links: {shape}("));
     let text = text.replace("count: 8", &format!("count: {n}")).replace("\"500 MB/s\"", &format!("\"{rate} B/s\""));
     parse_fleet("link", &text.replace("\"5 us\"", &format!("\"{latency} ns\""))).unwrap()
 }

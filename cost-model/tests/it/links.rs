@@ -1,11 +1,12 @@
 //! Messages and collectives against worked examples: links of 500 MB/s with 5 µs a message, so 2048 B take 4.096 µs.
 
+use crate::plain::plain;
 use proptest::prelude::*;
-use sailplan_cost_model::{CostModel, parse_fleet, shipped_fleet};
+use sailplan_cost_model::{CostModel, parse_fleet};
 use sailplan_ir::{Algorithm, Bytes, CollectiveKind, Fleet, Picoseconds, Request, SailId, Verified, Verify};
 
 fn fleet(name: &str) -> Verified<Fleet> {
-    parse_fleet(name, shipped_fleet(name).unwrap()).unwrap()
+    parse_fleet(name, &plain(name)).unwrap()
 }
 
 fn group(n: u16) -> Vec<SailId> {
@@ -60,7 +61,7 @@ fn a_star_crosses_two_links() {
 /// direct exchange between two cards takes both messages one after the other.
 #[test]
 fn half_duplex_shares_the_medium() {
-    let text = shipped_fleet("innerjib7ea-x2-ring").unwrap().replace("duplex: Full", "duplex: Half");
+    let text = plain("innerjib7ea-x2-ring").replace("duplex: Full", "duplex: Half");
     let (half, request) = (parse_fleet("half", &text).unwrap(), Request::default().verify().unwrap());
     let costs = CostModel::new(&half, &request);
     let time = costs.links.time(CollectiveKind::AllReduce, Algorithm::OneShot, &group(2), Bytes(4096), Bytes(8192));
@@ -78,8 +79,7 @@ fn a_message_pays_every_hop() {
 }
 
 fn with_link(rate: u64, latency: u64) -> Verified<Fleet> {
-    let text = shipped_fleet("innerjib7ea-x8-ring").unwrap();
-    let text = text.replace("rate: \"500 MB/s\"", &format!("rate: \"{rate} B/s\""));
+    let text = plain("innerjib7ea-x8-ring").replace("rate: \"500 MB/s\"", &format!("rate: \"{rate} B/s\""));
     parse_fleet("link", &text.replace("latency: \"5 us\"", &format!("latency: \"{latency} ns\""))).unwrap()
 }
 

@@ -1,8 +1,11 @@
-//! One test binary: baselines, collectives, fleets, links, prices, tiers.
+//! One test binary: baselines, collectives, fleets, frames, the link's document, links, prices, tiers.
 
 mod baselines;
 mod collectives;
 mod fleets;
+mod frames;
+mod link_document;
 mod links;
+mod plain;
 mod prices;
 mod tiers;

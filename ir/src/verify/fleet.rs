@@ -1,6 +1,6 @@
-//! Invariants of a fleet: cards exist, rates are positive, links connect all cards.
+//! Invariants of a fleet: cards exist, rates are positive, frames leave a payload rate, links connect all cards.
 
-use crate::{Compute, Diagnostic, Diagnostics, Fleet, LinkState, SailKind, Verify};
+use crate::{Compute, Diagnostic, Diagnostics, Fleet, Frame, Link, LinkState, Links, SailKind, Share, Verify};
 use petgraph::unionfind::UnionFind;
 
 /// More cards than this are refused before anything is allocated for them.
@@ -22,6 +22,14 @@ impl Verify for Fleet {
         if self.host.rate.0 == 0 {
             problems
                 .push(Diagnostic::new("host.rate is zero").hint("give the host link's payload rate, as \"100 MB/s\""));
+        }
+        match &self.links {
+            Links::Mesh(link) | Links::Ring(link) | Links::Line(link) | Links::Star(link) => {
+                check_link("links", link, &mut problems);
+            }
+            Links::Edges(edges) => edges.iter().enumerate().for_each(|(index, edge)| {
+                check_link(&format!("links.link[{index}]"), &edge.link, &mut problems);
+            }),
         }
         match self.size() {
             0 => problems.push(Diagnostic::new("sails: the fleet has none").hint("sails: [(kind: \"…\", count: 4)]")),
@@ -57,6 +65,63 @@ fn check_kind(name: &str, kind: &SailKind, problems: &mut Diagnostics) {
     }
 }
 
+/// Exactly one of a payload rate and a frame, with figures that leave something to send. `path` is the link's place.
+fn check_link(path: &str, link: &Link, problems: &mut Diagnostics) {
+    let before = problems.0.len();
+    let mut push = |field: &str, problem: &str, hint: &str| {
+        problems.push(Diagnostic::new(format!("{path}{field} {problem}")).hint(hint));
+    };
+    match (&link.rate, &link.frame) {
+        (Some(rate), None) if rate.0 == 0 => {
+            push(".rate", "is zero", "give the payload rate per direction, as \"500 MB/s\"");
+        }
+        (Some(_), None) => {}
+        (None, Some(frame)) => check_frame(frame, &mut push),
+        (Some(_), Some(_)) => {
+            push(".frame", "stands beside a rate", "the rate follows from the frame: give one of them")
+        }
+        (None, None) => push("", "has neither a rate nor a frame", "give `rate: \"500 MB/s\"` or `frame: (lanes: …)`"),
+    }
+    if problems.0.len() == before && link.payload_rate().0 == 0 {
+        let problem = Diagnostic::new(format!("{path}.frame leaves less than one byte per second of payload"));
+        problems.push(problem.hint("line rate, training share, bit errors or heat cannot be as stated"));
+    }
+}
+
+/// Longer frames and more lanes than these are typing errors.
+const MAX_FRAME_BYTES: u64 = 1 << 24;
+const MAX_LANES: u16 = 1024;
+
+fn check_frame(frame: &Frame, push: &mut impl FnMut(&str, &str, &str)) {
+    if frame.lanes == 0 || frame.lanes > MAX_LANES {
+        push(".frame.lanes", "must be 1 to 1024", "rev-A has 4");
+    }
+    if frame.width == 0 {
+        push(".frame.width", "is zero", "give the bits a lane takes in one beat; 32 is usual");
+    }
+    if frame.line_rate.0 == 0 {
+        push(".frame.line_rate", "is zero", "give the line rate of one lane, as \"1.25 Gb/s\"");
+    }
+    if frame.payload.0 == 0 || frame.payload.0 > MAX_FRAME_BYTES {
+        push(".frame.payload", "must be 1 byte to 16 MiB", "give the payload bytes of a full frame, as \"64 B\"");
+    }
+    for (field, bytes) in [(".frame.header", frame.header), (".frame.crc", frame.crc)] {
+        if bytes.0 > MAX_FRAME_BYTES {
+            push(field, "is more than 16 MiB", "give bytes per frame, as \"12 B\"");
+        }
+    }
+    for (field, share) in [(".frame.training", frame.training), (".frame.bit_errors", frame.bit_errors)] {
+        if share >= Share::ONE {
+            push(field, "must be less than 1", "give a share, as \"0.12 %\" or \"1e-12\"");
+        }
+    }
+    if let Some(heat) = frame.heat
+        && (heat.factor > Share::ONE || heat.factor == Share(0))
+    {
+        push(".frame.heat.factor", "must be more than 0 and at most 1", "give the part of the rate that is left");
+    }
+}
+
 fn check_links(fleet: &Fleet, problems: &mut Diagnostics) {
     let mut joined = UnionFind::<usize>::new(fleet.vertices());
     for (a, b, link) in fleet.edges() {
@@ -65,12 +130,6 @@ fn check_links(fleet: &Fleet, problems: &mut Diagnostics) {
                 "links: no link can join sail{a} and sail{b} in a fleet of {}",
                 fleet.size()
             )));
-            return;
-        }
-        if link.rate.0 == 0 {
-            problems.push(
-                Diagnostic::new("links: rate is zero").hint("give the payload rate per direction, as \"500 MB/s\""),
-            );
             return;
         }
         if link.state == LinkState::Up {
