@@ -89,13 +89,7 @@ pub(crate) fn fleet(count: u16) -> Verified<Fleet> {
         overhead: Picoseconds(0),
         granularity: 64,
     };
-    let link = Link {
-        rate,
-        latency: Picoseconds::from_micros(20),
-        duplex: Default::default(),
-        coding: Default::default(),
-        state: Default::default(),
-    };
+    let link = Link::plain(rate, Picoseconds::from_micros(20));
     let fleet = Fleet {
         name: format!("test-x{count}"),
         kinds: BTreeMap::from([("card".to_owned(), kind)]),
