@@ -2,22 +2,36 @@
 //! along a message's path plus the largest (bytes on a medium / its rate), so contention falls out of counting.
 
 use crate::route::Routes;
-use sailplan_ir::{Algorithm, Bytes, BytesPerSecond, Fleet, Message, Pattern, Picoseconds, SailId, Step};
-use std::cell::RefCell;
+use sailplan_ir::{Algorithm, Bytes, BytesPerSecond, Fleet, Links, Message, Pattern, Picoseconds, SailId, Step};
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Prices of messages and collectives on one fleet.
 pub struct Collectives {
     routes: Routes,
-    profiles: RefCell<BTreeMap<Vec<SailId>, Profiles>>,
-    /// The step in which every rank sends one chunk to every other, the longest of all and part of most direct schedules.
-    exchanges: RefCell<BTreeMap<Vec<SailId>, Rc<StepProfile>>>,
+    /// Whether all links are alike and so are all places for a group of one size.
+    alike: bool,
+    profiles: RefCell<BTreeMap<Group, Rc<Profiles>>>,
     meter: RefCell<Meter>,
 }
 
+/// A group, as far as its profiles depend on it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    /// So many neighbours, wherever they are: every link is alike, and a mesh, a star, a line and a ring look the same
+    /// from all of them (equal paths around a ring go in the direction of its links).
+    Neighbours(usize),
+    Cards(Vec<SailId>),
+}
+
 /// What is known of one group.
-type Profiles = BTreeMap<(Pattern, Algorithm), Rc<Profile>>;
+#[derive(Default)]
+struct Profiles {
+    known: RefCell<BTreeMap<(Pattern, Algorithm), Option<Rc<Profile>>>>,
+    /// The step in which every rank sends one chunk to every other, the longest of all and part of most direct schedules.
+    exchange: OnceCell<StepProfile>,
+}
 
 /// Equal steps of a schedule: how often, the fixed time, and for each rate the most chunks that a medium carries.
 type Profile = Vec<StepProfile>;
@@ -39,7 +53,14 @@ impl Collectives {
     pub(crate) fn new(fleet: &Fleet) -> Self {
         let routes = Routes::new(fleet);
         let meter = Meter { carried: vec![Load::default(); routes.wires.len()], touched: Vec::new() };
-        Self { routes, profiles: RefCell::default(), exchanges: RefCell::default(), meter: RefCell::new(meter) }
+        let alike = !matches!(fleet.links, Links::Edges(_));
+        Self { routes, alike, profiles: RefCell::default(), meter: RefCell::new(meter) }
+    }
+
+    fn profiles(&self, group: &[SailId]) -> Rc<Profiles> {
+        let neighbours = self.alike && group.windows(2).all(|pair| pair[1].index() == pair[0].index() + 1);
+        let key = if neighbours { Group::Neighbours(group.len()) } else { Group::Cards(group.to_vec()) };
+        Rc::clone(self.profiles.borrow_mut().entry(key).or_default())
     }
 
     /// One message between two cards.
@@ -66,9 +87,10 @@ impl Collectives {
         whole: Bytes,
     ) -> Option<(Algorithm, Picoseconds)> {
         let pattern = pattern.into();
+        let profiles = self.profiles(group);
         let timed = pattern.algorithms().iter().filter_map(|&algorithm| {
-            let time = self.time(pattern, algorithm, group, chunk, whole)?;
-            Some((algorithm, time))
+            let profile = self.profile(&profiles, pattern, algorithm, group)?;
+            Some((algorithm, time(&profile, chunk, whole)))
         });
         timed.min_by_key(|&(_, time)| time)
     }
@@ -83,50 +105,55 @@ impl Collectives {
         chunk: Bytes,
         whole: Bytes,
     ) -> Option<Picoseconds> {
-        let profile = self.profile(pattern.into(), algorithm, group)?;
-        Some(profile.iter().map(|step| step.time(chunk, whole) * step.count).sum())
+        let profile = self.profile(&self.profiles(group), pattern.into(), algorithm, group)?;
+        Some(time(&profile, chunk, whole))
     }
 
-    fn profile(&self, pattern: Pattern, algorithm: Algorithm, group: &[SailId]) -> Option<Rc<Profile>> {
+    fn profile(
+        &self,
+        profiles: &Profiles,
+        pattern: Pattern,
+        algorithm: Algorithm,
+        group: &[SailId],
+    ) -> Option<Rc<Profile>> {
         let key = (pattern, algorithm);
-        if let Some(known) = self.profiles.borrow().get(group).and_then(|profiles| profiles.get(&key)) {
-            return Some(Rc::clone(known));
+        if let Some(known) = profiles.known.borrow().get(&key) {
+            return known.clone();
         }
-        let made =
-            Rc::new(self.profiled(&pattern.schedule(algorithm, group.len())?, group, pattern.chunks(group.len())));
-        self.profiles.borrow_mut().entry(group.to_vec()).or_default().insert(key, Rc::clone(&made));
-        Some(made)
+        let schedule = pattern.schedule(algorithm, group.len());
+        let made = schedule.map(|steps| Rc::new(self.profiled(profiles, &steps, group, pattern.chunks(group.len()))));
+        profiles.known.borrow_mut().insert(key, made.clone());
+        made
     }
 
     /// The profile of a schedule whose buffer is cut into `chunks`.
-    fn profiled(&self, steps: &[Step], group: &[SailId], chunks: usize) -> Profile {
+    fn profiled(&self, profiles: &Profiles, steps: &[Step], group: &[SailId], chunks: usize) -> Profile {
         let mut profile: Profile = Vec::new();
         let mut before: Option<&Step> = None;
         for step in steps {
             match profile.last_mut() {
                 Some(last) if before.is_some_and(|before| same_traffic(before, step)) => last.count += 1,
-                _ => profile.push(self.step(group, step, chunks)),
+                _ => profile.push(self.step(profiles, group, step, chunks)),
             }
             before = Some(step);
         }
         profile
     }
 
-    fn step(&self, group: &[SailId], messages: &[Message], chunks: usize) -> StepProfile {
+    fn step(&self, profiles: &Profiles, group: &[SailId], messages: &[Message], chunks: usize) -> StepProfile {
         let measure =
             |load: &dyn Fn(&Message) -> Load| self.meter.borrow_mut().step(&self.routes, group, messages, load);
         let Some(sent) = exchanged(messages, group.len(), chunks) else {
             return measure(&|message| Load::of(message, chunks));
         };
-        let known = self.exchanges.borrow().get(group).map(Rc::clone);
-        let one = known.unwrap_or_else(|| {
-            let made = Rc::new(measure(&|_| Load { chunks: 1, wholes: 0 }));
-            self.exchanges.borrow_mut().insert(group.to_vec(), Rc::clone(&made));
-            made
-        });
+        let one = profiles.exchange.get_or_init(|| measure(&|_| Load { chunks: 1, wholes: 0 }));
         let scaled = |&(rate, load): &(BytesPerSecond, Load)| (rate, sent.times(load.chunks));
         StepProfile { count: 1, latency: one.latency, loads: one.loads.iter().map(scaled).collect() }
     }
+}
+
+fn time(profile: &Profile, chunk: Bytes, whole: Bytes) -> Picoseconds {
+    profile.iter().map(|step| step.time(chunk, whole) * step.count).sum()
 }
 
 /// Counts what a step puts on every medium; used again for the next step.

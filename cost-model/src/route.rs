@@ -12,7 +12,8 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Breadth-first from every destination; among equal paths the one over the lowest wire wins.
+    /// Breadth-first from every destination; among equal paths one that arrives in the direction of its link wins, then the
+    /// one over the lowest wire. So around a ring every card sees the same.
     pub(crate) fn new(fleet: &Fleet) -> Self {
         let wires = fleet.wires();
         let mut graph = DiGraph::<(), usize>::new();
@@ -44,7 +45,7 @@ fn towards(graph: &DiGraph<(), usize>, to: NodeIndex) -> Vec<Option<usize>> {
             .edges_directed(here, petgraph::Direction::Incoming)
             .map(|edge| (*edge.weight(), edge.source()))
             .collect();
-        edges.sort_unstable();
+        edges.sort_unstable_by_key(|&(wire, _)| (wire % 2, wire));
         for (wire, from) in edges {
             if from != to && next[from.index()].is_none() {
                 next[from.index()] = Some(wire);

@@ -194,7 +194,8 @@ def paired(algorithm: str, k: int) -> list:
 
 @lru_cache(maxsize=None)
 def routes(topology: str, k: int) -> Tuple[list, list]:
-    """Wires (from, to), and next[to][at]: the first wire of a path with the fewest hops, the lowest wire among equals."""
+    """Wires (from, to), and next[to][at]: the first wire of a path with the fewest hops; among equals one that arrives in
+    the direction of its link, then the lowest."""
     edges = {"mesh": [(a, b) for a in range(k) for b in range(a + 1, k)],
              "ring": [(a, (a + 1) % k) for a in range(k if k > 2 else k - 1)],
              "line": [(a, a + 1) for a in range(k - 1)],
@@ -204,6 +205,8 @@ def routes(topology: str, k: int) -> Tuple[list, list]:
     arriving = [[] for _ in range(vertices)]
     for index, (_, to) in enumerate(wires):
         arriving[to].append(index)
+    for indices in arriving:
+        indices.sort(key=lambda index: (index % 2, index))
     following = []
     for to in range(vertices):
         first, queue = [None] * vertices, [to]

@@ -4,7 +4,8 @@ use crate::plain::plain;
 use proptest::prelude::*;
 use sailplan_cost_model::{CostModel, parse_fleet};
 use sailplan_ir::{
-    Algorithm, Bytes, BytesPerSecond, CollectiveKind, Fleet, Pattern, Picoseconds, Request, SailId, Verified, Verify,
+    Algorithm, Bytes, BytesPerSecond, CollectiveKind, Edge, Fleet, Link, Links, Pattern, Picoseconds, Request, SailId,
+    Verified, Verify,
 };
 
 const ALPHA: u64 = 5_000_000;
@@ -179,6 +180,36 @@ proptest! {
                 prop_assert!(time(&now, pattern, algorithm, bytes + more) >= base, "{pattern} {algorithm}");
                 prop_assert!(time(&slow, pattern, algorithm, bytes) >= base, "{pattern} {algorithm}");
                 prop_assert!(time(&late, pattern, algorithm, bytes) >= base, "{pattern} {algorithm}");
+            }
+        }
+    }
+}
+
+/// All places for a group of one size are priced as one. Spelled out link by link, every place is priced by itself.
+#[test]
+fn a_group_costs_the_same_wherever_it_stands() {
+    for (shape, n) in [("Ring", 6u16), ("Ring", 7), ("Line", 6), ("Mesh", 5)] {
+        let named = fleet(shape, n);
+        let mut spelled = (*named).clone();
+        let edge = |(a, b, link): (usize, usize, &Link)| {
+            let (a, b) = (SailId(a as u16), SailId(b as u16));
+            Edge { a, b, link: link.clone() }
+        };
+        spelled.links = Links::Edges(named.edges().into_iter().map(edge).collect());
+        let spelled = spelled.verify().unwrap();
+        let request = Request::default().verify().unwrap();
+        let (named, spelled) = (CostModel::new(&named, &request), CostModel::new(&spelled, &request));
+        for start in 0..n {
+            for end in start + 2..=n {
+                let group: Vec<SailId> = (start..end).map(SailId).collect();
+                for pattern in Pattern::ALL {
+                    for &algorithm in pattern.algorithms() {
+                        let time = |costs: &CostModel<'_>| {
+                            costs.links.time(pattern, algorithm, &group, Bytes(3000), Bytes(8192))
+                        };
+                        assert_eq!(time(&named), time(&spelled), "{shape} {group:?} {pattern} {algorithm}");
+                    }
+                }
             }
         }
     }
