@@ -28,10 +28,13 @@ enum Group {
 /// What is known of one group.
 #[derive(Default)]
 struct Profiles {
-    known: RefCell<BTreeMap<(Pattern, Algorithm), Option<Rc<Profile>>>>,
+    known: RefCell<Known>,
     /// The step in which every rank sends one chunk to every other, the longest of all and part of most direct schedules.
     exchange: OnceCell<StepProfile>,
 }
+
+/// Profiles by algorithm; `None` for one that cannot do it.
+type Known = BTreeMap<(Pattern, Algorithm), Option<Rc<Profile>>>;
 
 /// Equal steps of a schedule: how often, the fixed time, and for each rate the most chunks that a medium carries.
 type Profile = Vec<StepProfile>;

@@ -65,6 +65,13 @@ pub(crate) struct Choices {
     pub(crate) stats: Saturation,
 }
 
+impl Choices {
+    /// Whether a class is a weight or a cache in some layout: memory, and no time.
+    pub(crate) fn is_resident(&self, class: usize) -> bool {
+        matches!(self.template.graph[self.classes[class].fact.tensor].role, Role::Weight | Role::Cache)
+    }
+}
+
 /// How saturation went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Saturation {
