@@ -8,6 +8,7 @@ use crate::price::Site;
 use crate::repertoire::Repertoire;
 use crate::saturate::{WayAction, saturate};
 use crate::shares;
+use crate::space::Manner;
 use crate::table::{Exchanges, PHASES, price_tables};
 use crate::trellis::Made;
 use proptest::prelude::*;
@@ -165,7 +166,7 @@ proptest! {
         let costs = CostModel::new(&fleet, &request);
         let group: Vec<SailId> = fleet.ids().collect();
         for repertoire in &repertoires(&model(kv_heads, dtype), &costs) {
-            let station = Station::new(repertoire, &costs, &group);
+            let station = Station::new(repertoire, &costs, &group, Manner::Any);
             let found = station.fastest().unwrap().map(|point| point.objective);
             prop_assert_eq!(found, every_combination(repertoire, &costs, &group));
         }

@@ -6,6 +6,7 @@ use crate::paths::{Ahead, Cost, Selection, Walk};
 use crate::price::{Priced, Site};
 use crate::repertoire::{Formed, Repertoire};
 use crate::shares;
+use crate::space::Manner;
 use crate::table::{Exchanges, PHASES, PriceTable, price_tables};
 use crate::trellis::Made;
 use sailplan_cost_model::CostModel;
@@ -125,16 +126,25 @@ pub(crate) struct Station<'a> {
 }
 
 impl<'a> Station<'a> {
-    pub(crate) fn new(repertoire: &'a Repertoire, costs: &'a CostModel<'a>, group: &'a [SailId]) -> Self {
+    pub(crate) fn new(
+        repertoire: &'a Repertoire,
+        costs: &'a CostModel<'a>,
+        group: &'a [SailId],
+        manner: Manner,
+    ) -> Self {
         let template = &repertoire.choices.template;
-        let options = shares::options(&template.graph, &template.domains, costs, group);
+        let options = match manner {
+            Manner::Any => shares::options(&template.graph, &template.domains, costs, group),
+            Manner::AllReduce => shares::even(&template.graph, &template.domains, group.len()),
+        };
         let most = options.iter().map(Vec::len).max().unwrap_or(1);
         let mut exchanges = Exchanges::default();
         let round = |round: usize| {
             let partitions: Vec<Partition> =
                 options.iter().map(|options| options[round.min(options.len() - 1)].clone()).collect();
             let site = Site::new(costs, group, &partitions);
-            price_tables(&repertoire.choices, &repertoire.rates, &site, &mut exchanges)
+            let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut exchanges);
+            tables.map(|table| table.without(&repertoire.choices, |way| manner == Manner::AllReduce && way.cuts()))
         };
         let rounds = (0..most).map(round).collect();
         let (prefill, decode) = costs.request.weights();

@@ -7,6 +7,7 @@ mod analysis;
 mod assemble;
 #[cfg(test)]
 mod audit;
+mod baselines;
 #[cfg(test)]
 mod checks;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod stage;
 mod table;
 mod trellis;
 
+pub use baselines::{Baseline, Simpler, baselines};
 pub use outcome::{NoPlan, Outcome, PlaceError, Search};
 pub use rules::Rule;
 pub use saturate::Saturation;
@@ -40,8 +42,9 @@ use sailplan_cost_model::CostModel;
 use sailplan_ir::{
     Bytes, Certificate, ClassId, Graph, LayerClass, Model, Picoseconds, Placement, Role, Status, Verified,
 };
-use space::Space;
+use space::{Manner, Scope, Space};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// How far to search.
 #[derive(Clone, Copy, Default)]
@@ -85,7 +88,8 @@ pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>)
     fits_in_all(model, costs, config.family)?;
     let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
     let build = |relaxed| {
-        Space::new(model, costs, &repertoires, config.family, relaxed, config.progress).map_err(PlaceError::Internal)
+        let scope = Scope { family: config.family, relaxed, ..Scope::default() };
+        Space::new(model, costs, &repertoires, scope, config.progress).map_err(PlaceError::Internal)
     };
     let mut space = build(true)?;
     let mut chain = dynamic::solve(&space);
@@ -129,27 +133,36 @@ fn certify_forms(space: &Space<'_>, placement: &Placement) -> Result<(), String>
     Ok(())
 }
 
-/// A placement with the given stages: runs of cards with runs of segments, in order. For baselines.
+/// A placement with the given stages: runs of cards with runs of segments, in order.
 ///
 /// # Errors
 /// As `place`; `NoPlan` when a stage does not fit.
 pub fn evaluate(
     model: &Verified<Model>,
     costs: &CostModel<'_>,
-    stages: &[(std::ops::Range<usize>, std::ops::Range<usize>)],
+    stages: &[(Range<usize>, Range<usize>)],
 ) -> Result<Placement, PlaceError> {
-    let family = Family {
-        largest: stages.iter().map(|stage| stage.0.len()).max(),
-        cards: stages.iter().map(|stage| stage.0.end).max(),
-    };
+    evaluate_as(model, costs, stages, Manner::Any)
+}
+
+pub(crate) fn evaluate_as(
+    model: &Verified<Model>,
+    costs: &CostModel<'_>,
+    stages: &[(Range<usize>, Range<usize>)],
+    manner: Manner,
+) -> Result<Placement, PlaceError> {
+    let family = Family { largest: None, cards: stages.iter().map(|stage| stage.0.end).max() };
     fits_in_all(model, costs, family)?;
     let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
-    let cuts: Vec<dynamic::Cut> = stages
-        .iter()
-        .map(|(group, segments)| dynamic::Cut { group: group.clone(), segments: segments.clone() })
-        .collect();
+    let cut = |(group, segments): &(Range<usize>, Range<usize>)| dynamic::Cut {
+        group: group.clone(),
+        segments: segments.clone(),
+    };
+    let cuts: Vec<dynamic::Cut> = stages.iter().map(cut).collect();
     for relaxed in [true, false] {
-        let space = Space::new(model, costs, &repertoires, family, relaxed, None).map_err(PlaceError::Internal)?;
+        let groups = Some(cuts.iter().map(|cut| cut.group.clone()).collect());
+        let scope = Scope { family, manner, relaxed, groups };
+        let space = Space::new(model, costs, &repertoires, scope, None).map_err(PlaceError::Internal)?;
         let filled = assemble::fill(&space, &cuts).filter(|stages| assemble::holds(&space, stages));
         match filled {
             Some(stages) => return Ok(assemble::assemble(&space, &stages)),
@@ -254,20 +267,22 @@ fn fits_in_all(model: &Model, costs: &CostModel<'_>, family: Family) -> Result<(
 }
 
 fn no_plan(space: &Space<'_>) -> PlaceError {
-    let activations = (0..space.cards).flat_map(|start| alone(space, start..start + 1)).max().unwrap_or_default();
+    let groups = space.groups();
+    let least = groups.iter().map(Range::len).min();
+    let smallest = groups.iter().filter(|group| Some(group.len()) == least);
+    let activations = smallest.flat_map(|group| activations(space, group)).max().unwrap_or_default();
     let family = Family { cards: Some(space.cards), largest: None };
     PlaceError::NoPlan(reasons(space.model, space.costs, family, activations))
 }
 
-/// What the activations of each point take on a card of its own.
-fn alone<'a>(space: &'a Space<'_>, card: std::ops::Range<usize>) -> impl Iterator<Item = Bytes> + 'a {
-    let fronts = space.front(&card).iter().enumerate();
-    fronts.flat_map(move |(class, points)| {
-        let card = card.clone();
-        points.iter().enumerate().map(move |(index, point)| {
-            let needs = space.detail(&card, class, index).needs(point, 0);
-            sailplan_ir::stage_activations(&needs, 1).total()
-        })
+/// What the activations of each point take on the first card of a group.
+fn activations<'a>(space: &'a Space<'_>, group: &'a Range<usize>) -> impl Iterator<Item = Bytes> + 'a {
+    let points = space.front(group).iter().enumerate();
+    let points =
+        points.flat_map(|(class, points)| points.iter().enumerate().map(move |(index, point)| (class, index, point)));
+    points.map(move |(class, index, point)| {
+        let needs = space.detail(group, class, index).needs(point, 0);
+        sailplan_ir::stage_activations(&needs, 1).total()
     })
 }
 

@@ -21,6 +21,13 @@ pub(crate) struct Way {
     pub(crate) action: WayAction,
 }
 
+impl Way {
+    /// Whether it makes a slice of a value, or a value whole out of slices, by itself: no kernel.
+    pub(crate) fn cuts(&self) -> bool {
+        matches!(self.action, WayAction::Slice | WayAction::AllGather | WayAction::ReduceScatter)
+    }
+}
+
 /// As `ir::Action`, with an order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum WayAction {

@@ -12,12 +12,20 @@ pub(crate) fn options(
     costs: &CostModel<'_>,
     group: &[SailId],
 ) -> Vec<Vec<Partition>> {
+    dealt(graph, domains, group.len(), &rates(costs, group))
+}
+
+/// As `options`, with even shares only.
+pub(crate) fn even(graph: &Graph, domains: &Domains, ranks: usize) -> Vec<Vec<Partition>> {
+    dealt(graph, domains, ranks, &[vec![1; ranks]])
+}
+
+fn dealt(graph: &Graph, domains: &Domains, ranks: usize, rates: &[Vec<u64>]) -> Vec<Vec<Partition>> {
     let coarse = coarsest(graph, domains);
-    let rates = rates(costs, group);
     let one = |(index, &granule): (usize, &u64)| {
         let units = domains.units(DomainId(index as u32));
         let mut distinct: Vec<Partition> = Vec::new();
-        for rates in &rates {
+        for rates in rates {
             for granule in [granule, 1] {
                 let dealt = Partition::proportional(units, granule, rates);
                 if dealt.divides() && !distinct.contains(&dealt) {
@@ -26,7 +34,7 @@ pub(crate) fn options(
             }
         }
         if distinct.is_empty() {
-            distinct.push(Partition::balanced(units, 1, group.len()));
+            distinct.push(Partition::balanced(units, 1, ranks));
         }
         distinct
     };

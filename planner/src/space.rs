@@ -23,6 +23,27 @@ pub struct Family {
     pub cards: Option<usize>,
 }
 
+/// Which forms and shares are considered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Manner {
+    /// All of them.
+    #[default]
+    Any,
+    /// Even shares, and sums that an all-reduce makes whole; values are never kept in slices. For a baseline.
+    AllReduce,
+}
+
+/// The part of the space that is opened.
+#[derive(Clone, Default)]
+pub(crate) struct Scope {
+    pub(crate) family: Family,
+    pub(crate) manner: Manner,
+    /// Leave memory out of account.
+    pub(crate) relaxed: bool,
+    /// Only these groups.
+    pub(crate) groups: Option<Vec<Interval>>,
+}
+
 /// Everything the engines choose from.
 pub(crate) struct Space<'a> {
     pub(crate) model: &'a Verified<Model>,
@@ -38,6 +59,8 @@ pub(crate) struct Space<'a> {
     pub(crate) relaxed: bool,
     /// Whether the fronts hold every point that is worth having.
     pub(crate) complete: bool,
+    manner: Manner,
+    only: Option<Vec<Interval>>,
     fronts: BTreeMap<Bounds, Vec<Vec<Point>>>,
 }
 
@@ -57,15 +80,16 @@ impl<'a> Space<'a> {
         model: &'a Verified<Model>,
         costs: &'a CostModel<'a>,
         repertoires: &'a [Repertoire],
-        family: Family,
-        relaxed: bool,
+        scope: Scope,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
+        let Scope { family, manner, relaxed, groups: only } = scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let largest = family.largest.unwrap_or(usize::MAX).min(cards);
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let (complete, fronts) = (true, BTreeMap::new());
-        let mut space = Self { model, costs, repertoires, cards, largest, uniform, relaxed, complete, fronts };
+        let mut space =
+            Self { model, costs, repertoires, cards, largest, uniform, relaxed, complete, manner, only, fronts };
         space.fill(progress)?;
         Ok(space)
     }
@@ -88,7 +112,7 @@ impl<'a> Space<'a> {
     }
 
     fn points(&mut self, repertoire: &Repertoire, group: &[SailId]) -> Result<Vec<Point>, String> {
-        let station = Station::new(repertoire, self.costs, group);
+        let station = Station::new(repertoire, self.costs, group, self.manner);
         if self.relaxed {
             return Ok(station.fastest()?.into_iter().collect());
         }
@@ -100,7 +124,7 @@ impl<'a> Space<'a> {
     /// Checks the fastest form of a class on a group by an integer program.
     pub(crate) fn certify(&self, group: &Interval, class: usize) -> Result<(), String> {
         let cards = sails(group);
-        let station = Station::new(&self.repertoires[class], self.costs, &cards);
+        let station = Station::new(&self.repertoires[class], self.costs, &cards, self.manner);
         self.front(group)[class].first().map_or(Ok(()), |point| station.certify(point))
     }
 
@@ -128,6 +152,9 @@ impl<'a> Space<'a> {
 
     /// All intervals that may be groups, by start, then end.
     pub(crate) fn groups(&self) -> Vec<Interval> {
+        if let Some(only) = &self.only {
+            return only.clone();
+        }
         let starts = 0..self.cards;
         starts.flat_map(|start| (start + 1..=self.cards.min(start + self.largest)).map(move |end| start..end)).collect()
     }

@@ -33,6 +33,17 @@ impl PriceTable {
         &self.times[self.starts[class]..end]
     }
 
+    /// Without the ways that are forbidden.
+    pub(crate) fn without(mut self, choices: &Choices, forbidden: impl Fn(&Way) -> bool) -> Self {
+        let ways = choices.classes.iter().flat_map(|class| &class.ways);
+        for (time, way) in self.times.iter_mut().zip(ways) {
+            if forbidden(way) {
+                *time = None;
+            }
+        }
+        self
+    }
+
     /// For every way the least time of several tables, those that `tables` names for its domain.
     pub(crate) fn least<'a>(
         domains: &[Option<usize>],

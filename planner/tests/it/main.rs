@@ -1,3 +1,6 @@
 //! One test binary: placements of whole models.
 
 mod agree;
+mod baselines;
+mod properties;
+mod random;
