@@ -6,6 +6,7 @@ mod fleet_file;
 mod kernel;
 mod link_report;
 mod links;
+mod load;
 mod route;
 mod sustain;
 mod table;

@@ -78,6 +78,27 @@ impl Collectives {
         latency + slowest
     }
 
+    /// Upper bound of the numbers of media.
+    pub(crate) fn media(&self) -> usize {
+        self.routes.wires.len()
+    }
+
+    /// When a message that may begin at `start` and takes `time` is there: it waits until every medium on its way is free
+    /// and keeps them all for so long. `busy` says until when each medium is used.
+    pub(crate) fn carried(
+        &self,
+        busy: &mut [Picoseconds],
+        (from, to): (SailId, SailId),
+        start: Picoseconds,
+        time: Picoseconds,
+    ) -> Picoseconds {
+        let path = || self.routes.path(from.index(), to.index()).map(|wire| wire.medium);
+        let free = path().map(|medium| busy[medium]).max().unwrap_or_default();
+        let end = start.max(free) + time;
+        path().for_each(|medium| busy[medium] = end);
+        end
+    }
+
     /// The cheapest algorithm and its time. `chunk` is the largest part that a rank owns (for all-to-all the largest
     /// block), `whole` the whole buffer, both on the wire; ties go to the algorithm listed first. A group of one takes no
     /// time.

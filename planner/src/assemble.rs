@@ -2,12 +2,12 @@
 
 use crate::dynamic::{Cut, wanted};
 use crate::front::{Detail, Point};
+use crate::load::load_plan;
 use crate::space::{Space, sails};
 use crate::stage::{Counts, mix};
 use sailplan_cost_model::lower_bound;
 use sailplan_ir::{
-    Attachment, Bytes, Certificate, Choice, Estimate, Hop, Picoseconds, Placement, Price, Resources, SailId, Stage,
-    Status,
+    Certificate, Choice, Estimate, Hop, Picoseconds, Placement, Price, Resources, SailId, Stage, Status,
 };
 
 /// A stage with its mix of points.
@@ -44,14 +44,15 @@ pub(crate) fn assemble(space: &Space<'_>, stages: &[Filled]) -> Placement {
     }
     let busy: Vec<SailId> = made.iter().flat_map(|stage| stage.sails.iter().copied()).collect();
     let unused = space.costs.fleet.ids().filter(|sail| !busy.contains(sail)).collect();
-    let estimate = estimate(space, &made, &totals);
+    let (loads, ready) = load_plan(space.costs, space.model, &made);
+    let estimate = estimate(space, &totals, ready);
     let certificate = Certificate {
         status: Status::OutOfBudget,
         method: String::new(),
         space: String::new(),
         bound: estimate.lower_bound,
     };
-    Placement { stages: made, unused, certificate, estimate }
+    Placement { stages: made, loads, unused, certificate, estimate }
 }
 
 fn hop(space: &Space<'_>, before: &Stage, cut: &Cut, totals: &mut Totals) -> Hop {
@@ -111,21 +112,16 @@ fn choice(point: &Point, detail: &Detail) -> Choice {
     }
 }
 
-fn estimate(space: &Space<'_>, stages: &[Stage], totals: &Totals) -> Estimate {
+fn estimate(space: &Space<'_>, totals: &Totals, ready: Picoseconds) -> Estimate {
     let request = space.costs.request;
     let prefill = totals.prefill.total() * request.chunks();
     let decode = totals.decode.total();
     let by_resource = space.weighted_resources(totals.prefill, totals.decode);
-    let loads: Vec<Bytes> = stages.iter().flat_map(|stage| stage.memory.iter().map(|memory| memory.weights)).collect();
-    let load = match space.costs.fleet.host.attachment {
-        Attachment::Shared => loads.iter().copied().sum(),
-        Attachment::PerSail => loads.iter().copied().max().unwrap_or_default(),
-    };
     Estimate {
         request: prefill + decode * request.generate,
         prefill,
         decode,
-        ready: space.costs.fleet.host.latency + space.costs.fleet.host.rate.time(load),
+        ready,
         lower_bound: lower_bound(space.costs, space.model),
         objective: by_resource.total(),
         by_resource,

@@ -16,6 +16,7 @@ mod dynamic;
 mod extract;
 mod front;
 mod language;
+mod load;
 mod outcome;
 mod paths;
 mod price;

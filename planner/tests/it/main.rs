@@ -4,3 +4,4 @@ mod agree;
 mod baselines;
 mod properties;
 mod random;
+mod loads;
