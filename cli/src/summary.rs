@@ -1,7 +1,7 @@
 //! What a plan says, as one JSON object and as tables: shared by `compile` and `show`.
 
 use sailplan_codegen::{Plan, Resident};
-use sailplan_ir::{Bytes, Picoseconds, SailId, Status};
+use sailplan_ir::{Bytes, Picoseconds, SailId, Status, Sustain};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -17,6 +17,15 @@ pub(crate) struct Summary {
     pub(crate) stages: Vec<StageSummary>,
     pub(crate) memory: Vec<MemorySummary>,
     pub(crate) unused_sails: Vec<SailId>,
+    /// What Sails of unknown compute rate must compute to stay bound by memory; null when all rates are known.
+    pub(crate) must_sustain_flops_per_s: Option<SustainSummary>,
+}
+
+/// Operations per second of the Sail that needs most.
+#[derive(Serialize, Debug)]
+pub(crate) struct SustainSummary {
+    pub(crate) prefill: u64,
+    pub(crate) decode: u64,
 }
 
 #[derive(Serialize, Debug)]
@@ -104,7 +113,15 @@ pub(crate) fn summary(plan: &Plan) -> Summary {
         stages: stages(plan),
         memory: plan.sails.iter().map(memory).collect(),
         unused_sails: plan.fleet.inline.ids().filter(|sail| !busy.contains(sail)).collect(),
+        must_sustain_flops_per_s: sustain(plan)
+            .map(|rates| SustainSummary { prefill: rates.prefill.0, decode: rates.decode.0 }),
     }
+}
+
+/// The most that any Sail of unknown compute rate must sustain.
+fn sustain(plan: &Plan) -> Option<Sustain> {
+    let rates = plan.sails.iter().filter_map(|sail| sail.sustain);
+    rates.reduce(|a, b| Sustain { prefill: a.prefill.max(b.prefill), decode: a.decode.max(b.decode) })
 }
 
 fn stages(plan: &Plan) -> Vec<StageSummary> {
@@ -162,6 +179,10 @@ pub(crate) fn text(plan: &Plan) -> String {
     let _ = writeln!(text, "  request   {}  = {}", estimate.request, resources(plan));
     let _ = writeln!(text, "  ready     {} to load", estimate.ready);
     let _ = writeln!(text, "  bound     {} for any plan on this fleet", estimate.lower_bound);
+    if let Some(Sustain { prefill, decode }) = sustain(plan) {
+        let _ =
+            writeln!(text, "  compute   unknown: memory-bound from {decode} a Sail in decode, {prefill} in prefill");
+    }
     let gap = plan.certificate.gap(estimate.objective) * 100.0;
     let _ = writeln!(text, "  search    {:?}, gap {gap:.3} %, by {}", plan.certificate.status, plan.certificate.method);
     text.push_str(&memory_table(&figures.memory));

@@ -3,7 +3,7 @@
 
 use sailplan_ir::{
     Algorithm, Bytes, Certificate, CollectiveKind, DType, Dim, Estimate, Fleet, Objective, Op, Picoseconds, Request,
-    Role, SailId,
+    Role, SailId, Sustain,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::ops::Range;
@@ -148,6 +148,9 @@ pub struct SailPlan {
     pub group: Vec<SailId>,
     /// Arena sizes.
     pub memory: Memory,
+    /// What the card must compute to stay bound by its memory, where its compute rate is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sustain: Option<Sustain>,
     /// Weight shards in the weights arena.
     pub weights: Vec<Resident>,
     /// Cache shards in the KV arena.

@@ -115,17 +115,22 @@ fn class(page: &mut Page, class: &PlanClass) {
     page.close("),");
 }
 
-fn card(page: &mut Page, sail: &SailPlan) {
+fn card(page: &mut Page, card: &SailPlan) {
+    // Every field by name: a new one cannot be forgotten.
+    let SailPlan { sail, stage, group, memory, sustain, weights, caches, load, prefill, decode } = card;
     page.open("(");
-    page.field("sail", &sail.sail);
-    page.field("stage", &sail.stage);
-    page.field("group", &Cards(&sail.group));
-    page.field("memory", &sail.memory);
-    page.list("weights", &sail.weights);
-    page.list("caches", &sail.caches);
-    page.list("load", &sail.load);
-    program(page, "prefill", &sail.prefill);
-    program(page, "decode", &sail.decode);
+    page.field("sail", sail);
+    page.field("stage", stage);
+    page.field("group", &Cards(group));
+    page.field("memory", memory);
+    if sustain.is_some() {
+        page.field("sustain", sustain);
+    }
+    page.list("weights", weights);
+    page.list("caches", caches);
+    page.list("load", load);
+    program(page, "prefill", prefill);
+    program(page, "decode", decode);
     page.close("),");
 }
 

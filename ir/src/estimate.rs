@@ -1,6 +1,6 @@
 //! Predictions: where time goes, how the search ended, what a card holds.
 
-use crate::{Bytes, Picoseconds};
+use crate::{Bytes, FlopsPerSecond, Picoseconds};
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign, Mul};
 
@@ -67,6 +67,18 @@ pub struct Estimate {
     pub objective: Picoseconds,
     /// The objective by resource.
     pub by_resource: Resources,
+}
+
+/// Arithmetic that a card of unknown compute rate must sustain so that each of its kernels stays bound by memory, as prices
+/// assume: the largest flops · memory rate / bytes of its kernels (the ridge of the roofline; Williams, Waterman &
+/// Patterson, Commun. ACM 52, 2009).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sustain {
+    /// In prefill, at the chunk size.
+    pub prefill: FlopsPerSecond,
+    /// In decode.
+    pub decode: FlopsPerSecond,
 }
 
 /// How the search ended.

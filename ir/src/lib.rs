@@ -35,7 +35,7 @@ pub use collective::{Algorithm, Chunks, CollectiveKind, Message, Pattern, Step, 
 pub use diagnostic::{At, Diagnostic, Diagnostics, Place};
 pub use domain::{Domains, Partition, lcm};
 pub use dtype::DType;
-pub use estimate::{Certificate, Estimate, MemoryUse, Resources, Status};
+pub use estimate::{Certificate, Estimate, MemoryUse, Resources, Status, Sustain};
 pub use fleet::{
     Attachment, Coding, Compute, Duplex, Edge, Fleet, Host, Link, LinkState, Links, SailKind, SailRun,
     Wire as FleetWire,

@@ -1,6 +1,6 @@
 //! A placement: which segments run on which cards in which form. Made by the planner, read by codegen.
 
-use crate::{Algorithm, Certificate, Estimate, Form, MemoryUse, Partition, Picoseconds, SailId, Shard};
+use crate::{Algorithm, Certificate, Estimate, Form, MemoryUse, Partition, Picoseconds, SailId, Shard, Sustain};
 use std::ops::Range;
 
 /// Where everything runs, how well that is known to be, and what it is predicted to take.
@@ -55,6 +55,8 @@ pub struct Stage {
     pub choices: Vec<Choice>,
     /// What each card of the group holds.
     pub memory: Vec<MemoryUse>,
+    /// What each card of the group must compute, where its rate is not known.
+    pub sustain: Vec<Option<Sustain>>,
 }
 
 /// The value between two stages: sent to rank 0, then spread over the group.

@@ -7,7 +7,8 @@ use crate::space::{Space, sails};
 use crate::stage::{Counts, mix};
 use sailplan_cost_model::lower_bound;
 use sailplan_ir::{
-    Certificate, Choice, Estimate, Hop, Picoseconds, Placement, Price, Resources, SailId, Stage, Status,
+    Certificate, Choice, Compute, Estimate, Hop, Picoseconds, Placement, Price, Resources, SailId, Stage, Status,
+    Sustain,
 };
 
 /// A stage with its mix of points.
@@ -89,6 +90,7 @@ fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, totals
         assignment.push(index as u32);
     }
     let memory = (0..cut.group.len()).map(|rank| space.memory(&cut.group, counts, rank)).collect();
+    let sustain = sustain(space, cut, &choices);
     Stage {
         sails: sails(&cut.group),
         hop,
@@ -99,7 +101,22 @@ fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, totals
             .map(|&(class, point)| choice(&front[class][point], space.detail(&cut.group, class, point)))
             .collect(),
         memory,
+        sustain,
     }
+}
+
+/// The most that any point in use asks of each rank whose compute rate is not known.
+fn sustain(space: &Space<'_>, cut: &Cut, choices: &[(usize, usize)]) -> Vec<Option<Sustain>> {
+    let front = space.front(&cut.group);
+    let rank = |rank: usize| {
+        let kind = space.costs.kind(SailId((cut.group.start + rank) as u16));
+        let each = choices
+            .iter()
+            .map(|&(class, point)| space.detail(&cut.group, class, point).sustain(&front[class][point], rank));
+        let most = each.reduce(|a, b| Sustain { prefill: a.prefill.max(b.prefill), decode: a.decode.max(b.decode) });
+        most.filter(|_| kind.compute == Compute::Unknown)
+    };
+    (0..cut.group.len()).map(rank).collect()
 }
 
 fn choice(point: &Point, detail: &Detail) -> Choice {

@@ -9,8 +9,10 @@ use crate::shares;
 use crate::space::Manner;
 use crate::table::{Exchanges, PHASES, PriceTable, price_tables};
 use crate::trellis::Made;
-use sailplan_cost_model::CostModel;
-use sailplan_ir::{ActivationNeed, Bytes, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId};
+use sailplan_cost_model::{CostModel, Phase, must_sustain};
+use sailplan_ir::{
+    ActivationNeed, Bytes, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId, Sustain,
+};
 use std::cell::OnceCell;
 use std::rc::Rc;
 
@@ -35,6 +37,8 @@ pub(crate) struct Detail {
     pub(crate) prices: [Vec<Priced>; 2],
     /// By sort, what activations need in both phases.
     needs: Vec<[ActivationNeed; 2]>,
+    /// By sort, what cards of unknown compute rate must sustain in both phases.
+    sustain: Vec<[FlopsPerSecond; 2]>,
 }
 
 impl Point {
@@ -54,8 +58,18 @@ impl Point {
             };
             let prices = [price(0), price(1)];
             let needs = site.sorts.iter().map(|&rank| self.needs(repertoire, &site, &prices, rank)).collect();
-            Detail { prices, needs }
+            let sustain = |&rank: &usize| PHASES.map(|phase| self.sustain(repertoire, &site, phase, rank));
+            let sustain = site.sorts.iter().map(sustain).collect();
+            Detail { prices, needs, sustain }
         })
+    }
+
+    /// The largest rate that a kernel of one phase needs on a rank to be bound by memory.
+    fn sustain(&self, repertoire: &Repertoire, site: &Site<'_>, phase: Phase, rank: usize) -> FlopsPerSecond {
+        let ways = self.formed.ways[usize::from(phase == Phase::Decode)].iter();
+        let works = ways.filter_map(|&(class, way)| site.work(&repertoire.choices, class, way, phase, rank));
+        let memory = site.costs.kind(site.group[rank]).bandwidth;
+        works.map(|work| must_sustain(work, memory)).max().unwrap_or_default()
     }
 
     fn needs(
@@ -96,6 +110,12 @@ impl Detail {
     /// What activations need on a rank, in both phases.
     pub(crate) fn needs(&self, point: &Point, rank: usize) -> [ActivationNeed; 2] {
         self.needs[point.sort_of[rank]]
+    }
+
+    /// What a card of unknown compute rate must sustain on a rank, in both phases.
+    pub(crate) fn sustain(&self, point: &Point, rank: usize) -> Sustain {
+        let [prefill, decode] = self.sustain[point.sort_of[rank]];
+        Sustain { prefill, decode }
     }
 
     /// Sums over one segment.

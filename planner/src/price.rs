@@ -4,7 +4,7 @@
 use crate::analysis::Template;
 use crate::saturate::{Choices, Way, WayAction};
 use crate::table::work_of;
-use sailplan_cost_model::{CostModel, Local, Phase};
+use sailplan_cost_model::{CostModel, Local, Phase, Work};
 use sailplan_ir::{
     Bytes, CollectiveKind, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price, Resources, Role, SailId,
     TensorId,
@@ -128,10 +128,22 @@ impl Site<'_> {
     }
 
     fn kernel(&self, choices: &Choices, class: usize, way: &Way, rank: usize, extents: Extents) -> Resources {
-        let facts = std::iter::once(class).chain(way.inputs.iter().copied()).map(|class| choices.classes[class].fact);
-        let units = facts.map(|fact| self.units(choices, fact.tensor, fact.layout, rank)).max().unwrap_or(0);
-        let (work, dtype) = work_of(choices, class, way, units, extents);
+        let (work, dtype) = work_of(choices, class, way, self.cut(choices, class, way, rank), extents);
         self.costs.kernel(self.group[rank], work, dtype)
+    }
+
+    /// Units that a rank has of the domain that a way cuts.
+    fn cut(&self, choices: &Choices, class: usize, way: &Way, rank: usize) -> u64 {
+        let facts = std::iter::once(class).chain(way.inputs.iter().copied()).map(|class| choices.classes[class].fact);
+        facts.map(|fact| self.units(choices, fact.tensor, fact.layout, rank)).max().unwrap_or(0)
+    }
+
+    /// What an operator moves and computes on a rank; `None` when the way is no operator.
+    pub(crate) fn work(&self, choices: &Choices, class: usize, way: usize, phase: Phase, rank: usize) -> Option<Work> {
+        let way = &choices.classes[class].ways[way];
+        let units = self.cut(choices, class, way, rank);
+        let operator = matches!(way.action, WayAction::Compute(_));
+        operator.then(|| work_of(choices, class, way, units, self.costs.extents(phase)).0)
     }
 
     /// A collective over a tensor; parts are the slices of `sharded`, or even chunks.

@@ -34,6 +34,7 @@ impl<'a> Rank<'a> {
             stage: self.number as u32,
             group: self.stage.sails.clone(),
             memory: Memory { capacity: kind.memory, reserve: kind.reserve, weights, kv, activations, scratch },
+            sustain: self.stage.sustain.get(self.rank).copied().flatten(),
             prefill: self.program(Phase::Prefill, &residents, chain)?,
             decode: self.program(Phase::Decode, &residents, chain)?,
             weights: residents.weights,

@@ -113,5 +113,13 @@ fn stage(model: &Model, part: &Part, hop: Option<Hop>) -> Stage {
         }) as u32);
     }
     let sails = part.sails.iter().map(|&sail| SailId(sail)).collect();
-    Stage { sails, hop, segments: part.segments.clone(), assignment, choices, memory: vec![Default::default(); ranks] }
+    Stage {
+        sails,
+        hop,
+        segments: part.segments.clone(),
+        assignment,
+        choices,
+        memory: vec![Default::default(); ranks],
+        sustain: vec![Some(Default::default()); ranks],
+    }
 }

@@ -164,6 +164,7 @@ impl Case {
             stage: stage as u32,
             group: self.ids(stage),
             memory,
+            sustain: None,
             load: weights.residents.iter().map(from_host).collect(),
             weights: weights.residents,
             caches: caches.residents,

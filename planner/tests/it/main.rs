@@ -2,6 +2,6 @@
 
 mod agree;
 mod baselines;
+mod loads;
 mod properties;
 mod random;
-mod loads;
