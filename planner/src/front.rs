@@ -12,6 +12,7 @@ use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Phase, must_sustain};
 use sailplan_ir::{
     ActivationNeed, Bytes, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId, Sustain,
+    stage_activations,
 };
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -125,10 +126,8 @@ impl Detail {
     }
 }
 
-/// More points than this are not kept: the fastest ones and the smallest.
-const MAX_POINTS: usize = 12;
-/// More combinations of shares than this are not tried where memory counts.
-const MAX_COMBINATIONS: usize = 8;
+/// More points than this are thinned.
+const MAX_POINTS: usize = 24;
 
 /// A way in use, with its phase.
 type Used = (usize, Made);
@@ -143,6 +142,7 @@ pub(crate) struct Station<'a> {
     /// Prices with the first partition of every domain, with the second, and so on.
     rounds: Vec<[PriceTable; 2]>,
     weights: [u64; 2],
+    manner: Manner,
 }
 
 impl<'a> Station<'a> {
@@ -164,12 +164,12 @@ impl<'a> Station<'a> {
                 options.iter().map(|options| options[round.min(options.len() - 1)].clone()).collect();
             let site = Site::new(costs, group, &partitions);
             let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut exchanges);
-            tables.map(|table| table.without(&repertoire.choices, |way| manner == Manner::AllReduce && way.cuts()))
+            tables.map(|table| manner.restrict(table, &repertoire.choices))
         };
         let rounds = (0..most).map(round).collect();
         let (prefill, decode) = costs.request.weights();
         let weights = [prefill.saturating_mul(costs.request.chunks()), decode];
-        Self { repertoire, costs, group, options, rounds, weights }
+        Self { repertoire, costs, group, options, rounds, weights, manner }
     }
 
     /// The fastest point: exact over all forms and all combinations of shares. Every way is first priced with whichever
@@ -178,7 +178,10 @@ impl<'a> Station<'a> {
         let allowed = self.options.iter().map(|options| (0..options.len()).collect()).collect();
         let (mut best, mut ahead) = (None, None);
         self.branch(allowed, &mut ahead, &mut best);
-        best.map(|found: Found| self.point(found.shares, found.selection, found.cost)).transpose()
+        let partitions = |shares: &[usize]| -> Vec<Partition> {
+            shares.iter().zip(&self.options).map(|(&share, options)| options[share].clone()).collect()
+        };
+        best.map(|found: Found| self.point(partitions(&found.shares), found.selection, found.cost)).transpose()
     }
 
     fn branch(&self, allowed: Vec<Vec<usize>>, ahead: &mut Option<Ahead>, best: &mut Option<Found>) {
@@ -247,9 +250,7 @@ impl<'a> Station<'a> {
         self.sum(used, &self.rounds[share])
     }
 
-    fn point(&self, shares: Vec<usize>, selection: Selection, cost: Cost) -> Result<Point, String> {
-        let partitions: Vec<Partition> =
-            shares.iter().zip(&self.options).map(|(&share, options)| options[share].clone()).collect();
+    fn point(&self, partitions: Vec<Partition>, selection: Selection, cost: Cost) -> Result<Point, String> {
         let formed = self.repertoire.form(&selection)?;
         let site = Site::new(self.costs, self.group, &partitions);
         let residents =
@@ -275,45 +276,85 @@ impl<'a> Station<'a> {
         }
     }
 
-    /// All points that are not covered by another, fastest first, and whether these are all.
-    pub(crate) fn front(&self) -> Result<(Vec<Point>, bool), String> {
-        let mut kept: Vec<Point> = Vec::new();
-        let combinations = self.combinations();
-        let all: usize = self.options.iter().map(Vec::len).product();
-        for shares in &combinations {
-            for point in self.sweep(shares)? {
-                if !kept.iter().any(|known| known.covers(&point)) {
-                    kept.retain(|known| !point.covers(known));
-                    kept.push(point);
-                }
+    /// All points that are not covered by another, fastest first, and whether these are all: forms over deals of shares when
+    /// the group may hold a part of a model of `whole` bytes, and the fastest point over all shares. A form that holds as
+    /// much and takes longer is only looked for where it keeps no slices, which is what saves activations.
+    pub(crate) fn front(&self, whole: Bytes) -> Result<(Vec<Point>, bool), String> {
+        let template = &self.repertoire.choices.template;
+        let (deals, manners) = match self.manner {
+            Manner::Any => {
+                let deals = shares::deals(&template.graph, &template.domains, self.costs, self.group, whole);
+                (deals, &[Manner::Any, Manner::AllReduce][..])
+            }
+            Manner::AllReduce => {
+                (vec![self.options.iter().map(|options| options[0].clone()).collect()], &[Manner::AllReduce][..])
+            }
+        };
+        let mut all: Vec<Point> = self.fastest()?.into_iter().collect();
+        for deal in &deals {
+            for &manner in manners {
+                all.extend(self.sweep(deal, manner)?);
             }
         }
-        kept.sort_by_key(|point| (point.objective, point.residents.iter().map(MemoryUse::total).max()));
-        let complete = kept.len() <= MAX_POINTS && combinations.len() == all;
-        if kept.len() > MAX_POINTS {
-            kept.drain(MAX_POINTS / 2..kept.len() - MAX_POINTS / 2);
+        all.sort_by_key(|point| (point.objective, point.residents.iter().map(MemoryUse::total).max()));
+        let mut kept: Vec<Point> = Vec::new();
+        for point in all {
+            if !kept.iter().any(|known| self.covers(known, &point)) {
+                kept.push(point);
+            }
         }
-        Ok((kept, complete))
+        let complete = kept.len() <= MAX_POINTS;
+        Ok((if complete { kept } else { self.thinned(kept) }, complete))
     }
 
-    fn combinations(&self) -> Vec<Vec<usize>> {
-        let mut all: Vec<Vec<usize>> = vec![Vec::new()];
-        for options in &self.options {
-            let shares = 0..options.len();
-            all = all.iter().flat_map(|known| shares.clone().map(|share| [&known[..], &[share]].concat())).collect();
-            all.sort_by_key(|known| known.iter().sum::<usize>());
-            all.truncate(MAX_COMBINATIONS);
+    /// Of points in order of their objective those that fill memory less than all before them: by residents, by activations,
+    /// or by both together, on the card that they fill most.
+    fn thinned(&self, points: Vec<Point>) -> Vec<Point> {
+        let mut least = [f64::INFINITY; 3];
+        let mut kept = Vec::new();
+        for point in points {
+            let fills = self.fills(&point);
+            if fills.iter().zip(&least).any(|(fill, least)| fill < least) {
+                least = std::array::from_fn(|measure| least[measure].min(fills[measure]));
+                kept.push(point);
+            }
         }
-        all
+        kept
     }
 
-    fn sweep(&self, shares: &[usize]) -> Result<Vec<Point>, String> {
-        let partitions: Vec<Partition> =
-            shares.iter().zip(&self.options).map(|(&share, options)| options[share].clone()).collect();
-        let site = Site::new(self.costs, self.group, &partitions);
-        let tables = self.optimistic(&shares.iter().map(|&share| vec![share]).collect::<Vec<_>>());
-        let walk = Walk { trellis: &self.repertoire.trellis, tables: &tables, weights: self.weights };
-        let choices = &self.repertoire.choices;
+    /// How far a point fills the card that it fills most: with residents, with activations, with both.
+    fn fills(&self, point: &Point) -> [f64; 3] {
+        let detail = point.detail(self.repertoire, self.costs, self.group);
+        let card = |rank: usize| {
+            let kind = self.costs.kind(self.group[rank]);
+            let room = (kind.memory - kind.reserve).0.max(1) as f64;
+            let residents = point.resident(rank).total().0 as f64 / room;
+            let needs = stage_activations(&detail.needs(point, rank), 1).total().0 as f64 / room;
+            [residents, needs, residents + needs]
+        };
+        let more = |a: [f64; 3], b: [f64; 3]| std::array::from_fn(|measure| a[measure].max(b[measure]));
+        (0..self.group.len()).map(card).fold([0.0; 3], more)
+    }
+
+    /// Whether a point is as fast as another one and holds as little on every rank, activations included.
+    fn covers(&self, one: &Point, other: &Point) -> bool {
+        let needs = |point: &Point, rank: usize| {
+            let needs = point.detail(self.repertoire, self.costs, self.group).needs(point, rank);
+            let stage = stage_activations(&needs, 1);
+            [stage.chain, stage.activations - stage.chain, stage.scratch]
+        };
+        let less = |rank: usize| needs(one, rank).iter().zip(needs(other, rank)).all(|(&ours, theirs)| ours <= theirs);
+        let apart = |rank: &usize| one.sort_of[..*rank].iter().all(|&sort| sort != one.sort_of[*rank]);
+        let ranks = one.sort_of.len();
+        one.covers(other) && (0..ranks).filter(|rank| apart(rank) || one.sort_of != other.sort_of).all(less)
+    }
+
+    fn sweep(&self, partitions: &[Partition], manner: Manner) -> Result<Vec<Point>, String> {
+        let site = Site::new(self.costs, self.group, partitions);
+        let Repertoire { choices, rates, trellis, .. } = self.repertoire;
+        let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
+        let tables = tables.map(|table| manner.restrict(table, choices));
+        let walk = Walk { trellis, tables: &tables, weights: self.weights };
         let bytes = |class: usize| -> Vec<Bytes> {
             site.sorts.iter().map(|&rank| site.resident(choices, class, rank).total()).collect()
         };
@@ -323,8 +364,8 @@ impl<'a> Station<'a> {
             kind.memory - kind.reserve
         };
         let most: Vec<Bytes> = site.sorts.iter().map(room).collect();
-        let found = walk.front(&held, &most);
-        found.into_iter().map(|(selection, cost)| self.point(shares.to_vec(), selection, cost)).collect()
+        let found = walk.front(&held, &most).into_iter();
+        found.map(|(selection, cost)| self.point(partitions.to_vec(), selection, cost)).collect()
     }
 }
 

@@ -213,7 +213,12 @@ fn decide(
     let engine = engine.map(|stages| assemble::assemble(space, &stages));
     let ended = |placement: Placement, status, method: &str, bound| {
         let space =
+            if space.relaxed {
             "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates"
+        } else {
+            "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates as far as \
+             memory goes"
+        }
                 .to_owned();
         Placement { certificate: Certificate { status, method: method.to_owned(), space, bound }, ..placement }
     };

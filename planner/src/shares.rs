@@ -1,7 +1,7 @@
 //! How the cards of a group may share a class: for each domain the partitions worth trying.
 
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Compute, DType, DomainId, Domains, Graph, Partition, Role, SailId, block_granule, lcm};
+use sailplan_ir::{Bytes, Compute, DType, DomainId, Domains, Graph, Partition, Role, SailId, block_granule, lcm};
 
 /// For each domain, distinct partitions: as even as can be, at the memory rates and at the compute rates of the cards, in
 /// whole blocks of every weight that the domain may cut, or in single units. Where no such partition gives two ranks
@@ -41,6 +41,68 @@ fn dealt(graph: &Graph, domains: &Domains, ranks: usize, rates: &[Vec<u64>]) -> 
     coarse.iter().enumerate().map(one).collect()
 }
 
+/// Where memory counts: one deal for all domains at once, each as one partition for every domain. Even, at the cards' rates,
+/// and at their rates as far as their memory goes when the group holds a part of a model of `whole` bytes.
+pub(crate) fn deals(
+    graph: &Graph,
+    domains: &Domains,
+    costs: &CostModel<'_>,
+    group: &[SailId],
+    whole: Bytes,
+) -> Vec<Vec<Partition>> {
+    let rates = rates(costs, group);
+    let room = |&sail: &SailId| (costs.kind(sail).memory - costs.kind(sail).reserve).0 as f64;
+    let room: Vec<f64> = group.iter().map(room).collect();
+    let capped = |part: &f64| {
+        let most: Vec<f64> = room.iter().map(|room| room / (part * whole.0.max(1) as f64)).collect();
+        capped(&rates[0], &most)
+    };
+    let limited: Vec<Vec<u64>> = PARTS.iter().filter_map(capped).collect();
+    let mut distinct: Vec<Vec<Partition>> = Vec::new();
+    for rates in rates.iter().chain(&limited) {
+        for granules in [coarsest(graph, domains), vec![1; domains.count()]] {
+            let dealt = |(index, &granule): (usize, &u64)| {
+                let units = domains.units(DomainId(index as u32));
+                let dealt = Partition::proportional(units, granule, rates);
+                if dealt.divides() { dealt } else { Partition::balanced(units, 1, group.len()) }
+            };
+            let deal: Vec<Partition> = granules.iter().enumerate().map(dealt).collect();
+            if !distinct.contains(&deal) {
+                distinct.push(deal);
+            }
+        }
+    }
+    distinct
+}
+
+/// Parts of the model that a group may hold when its deal is limited by memory; more than all of it leaves room for
+/// activations.
+const PARTS: [f64; 10] = [1.25, 1.1, 1.02, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
+
+/// Shares in proportion to rates, none above its limit (a fraction of the whole): cards that would be above it get the limit,
+/// and the others share the rest. `None` when all limits together are less than the whole.
+fn capped(rates: &[u64], most: &[f64]) -> Option<Vec<u64>> {
+    let mut shares = vec![0.0; rates.len()];
+    let mut open: Vec<usize> = (0..rates.len()).collect();
+    let mut rest = 1.0;
+    while !open.is_empty() {
+        let total: f64 = open.iter().map(|&rank| rates[rank] as f64).sum();
+        let share = |rank: usize| rest * rates[rank] as f64 / total;
+        let (full, free): (Vec<usize>, Vec<usize>) = open.iter().partition(|&&rank| share(rank) > most[rank]);
+        if full.is_empty() {
+            free.iter().for_each(|&rank| shares[rank] = share(rank));
+            return Some(shares.iter().map(|share| (share * UNIT).round() as u64).collect());
+        }
+        full.iter().for_each(|&rank| shares[rank] = most[rank]);
+        rest -= full.iter().map(|&rank| most[rank]).sum::<f64>();
+        open = free;
+    }
+    None
+}
+
+/// Fractions as integers.
+const UNIT: f64 = (1u64 << 40) as f64;
+
 /// Rates to deal by, the memory's first. Only their ratios matter.
 fn rates(costs: &CostModel<'_>, group: &[SailId]) -> Vec<Vec<u64>> {
     let kinds = || group.iter().map(|&sail| costs.kind(sail));
@@ -64,4 +126,19 @@ pub(crate) fn coarsest(graph: &Graph, domains: &Domains) -> Vec<u64> {
         }
     }
     granules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1/4 and 3/4 by rate; at most 1/2 for the second leaves 1/2 for the first. At most 1/4 each is not enough.
+    #[test]
+    fn limits_move_shares_to_cards_with_room() {
+        let fractions = |shares: Vec<u64>| shares.iter().map(|&share| share as f64 / UNIT).collect::<Vec<_>>();
+        assert_eq!(capped(&[1, 3], &[1.0, 1.0]).map(fractions), Some(vec![0.25, 0.75]));
+        assert_eq!(capped(&[1, 3], &[1.0, 0.5]).map(fractions), Some(vec![0.5, 0.5]));
+        assert_eq!(capped(&[1, 1, 2], &[0.125, 1.0, 0.5]).map(fractions), Some(vec![0.125, 0.375, 0.5]));
+        assert_eq!(capped(&[1, 3], &[0.25, 0.25]), None);
+    }
 }

@@ -4,6 +4,8 @@
 use crate::Progress;
 use crate::front::{Detail, Point, Station};
 use crate::repertoire::Repertoire;
+use crate::saturate::Choices;
+use crate::table::PriceTable;
 use sailplan_cost_model::{CostModel, Phase};
 use sailplan_ir::{
     Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Resources, Role, SailId, Verified,
@@ -33,6 +35,13 @@ pub(crate) enum Manner {
     AllReduce,
 }
 
+impl Manner {
+    /// Prices without what is left out.
+    pub(crate) fn restrict(self, table: PriceTable, choices: &Choices) -> PriceTable {
+        table.without(choices, |way| self == Self::AllReduce && way.cuts())
+    }
+}
+
 /// The part of the space that is opened.
 #[derive(Clone, Default)]
 pub(crate) struct Scope {
@@ -59,6 +68,8 @@ pub(crate) struct Space<'a> {
     pub(crate) relaxed: bool,
     /// Whether the fronts hold every point that is worth having.
     pub(crate) complete: bool,
+    /// Bytes of all weights and caches.
+    whole: Bytes,
     manner: Manner,
     only: Option<Vec<Interval>>,
     fronts: BTreeMap<Bounds, Vec<Vec<Point>>>,
@@ -88,8 +99,10 @@ impl<'a> Space<'a> {
         let largest = family.largest.unwrap_or(usize::MAX).min(cards);
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let (complete, fronts) = (true, BTreeMap::new());
+        let caches = model.graph.with_role(Role::Cache).map(|id| model.graph[id].bytes(costs.request.decode_limit()));
+        let whole = model.weight_bytes() + caches.sum();
         let mut space =
-            Self { model, costs, repertoires, cards, largest, uniform, relaxed, complete, manner, only, fronts };
+            Self { model, costs, repertoires, cards, largest, uniform, relaxed, complete, whole, manner, only, fronts };
         space.fill(progress)?;
         Ok(space)
     }
@@ -116,7 +129,7 @@ impl<'a> Space<'a> {
         if self.relaxed {
             return Ok(station.fastest()?.into_iter().collect());
         }
-        let (points, complete) = station.front()?;
+        let (points, complete) = station.front(self.whole)?;
         self.complete &= complete;
         Ok(points)
     }

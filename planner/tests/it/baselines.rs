@@ -64,3 +64,14 @@ fn layers_by_memory_follow_the_cards() {
     // The embedding is with the first layers, the head with the last.
     assert_eq!(layers, [1 + 3, 3, 8, 8 + 1]);
 }
+
+/// A fast card and a slow one with little memory each: shares at the rates fit no longer, even ones do.
+#[test]
+fn shares_give_way_to_memory() {
+    let fleet = fleet(&[(6, 8000), (6, 1500)], "Ring", 10, 1);
+    let (model, request) = (model(5, 1, "Q4_0"), request(Objective::Request));
+    let best = objective(&model, &fleet, &request).unwrap();
+    let all = baselines(&model, &CostModel::new(&fleet, &request)).unwrap();
+    let even = all[3].placement.as_ref().expect("even shares fit").estimate.objective;
+    assert!(best <= even, "{best:?} {even:?}");
+}
