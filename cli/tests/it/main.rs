@@ -4,6 +4,7 @@
 mod commands;
 mod determinism;
 mod pipeline;
+mod simulation;
 mod snapshots;
 mod tidy;
 mod tiny;

@@ -11,8 +11,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-/// A share of a rate is rounded down to a part of a byte per second.
-const PARTS: u128 = 1 << 20;
+/// A share of a rate is rounded down to a part of a byte per second; shares of up to 16 messages are exact.
+const PARTS: u128 = 720_720;
 /// A rate of one part per second moves one unit in a picosecond.
 const UNITS_PER_BYTE: u128 = PARTS * 1_000_000_000_000;
 

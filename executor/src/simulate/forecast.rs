@@ -2,7 +2,7 @@
 //! adds up what the plan says and simulates nothing.
 
 use super::network::Network;
-use super::script::{Phase, Script, scripts};
+use super::script::{Act, Phase, Script, scripts};
 use super::timeline::{CardTime, Span, Timeline};
 use super::{Simulation, SimulationError};
 use sailplan_codegen::Plan;
@@ -22,23 +22,29 @@ pub fn predicted(plan: &Plan) -> Result<Simulation, SimulationError> {
 fn timeline(scripts: &[Script], passes: u64) -> Timeline {
     let stages = scripts.iter().map(|script| script.stage + 1).max().unwrap_or(0);
     let of_stage = |stage: u32| scripts.iter().filter(move |script| script.stage == stage);
-    let longest = |stage: u32| of_stage(stage).map(length).max().unwrap_or_default();
-    let mut line =
-        Timeline { cards: scripts.iter().map(|script| CardTime::new(script.sail)).collect(), ..Timeline::default() };
+    let cards = scripts.iter().map(|script| CardTime::new(script.sail)).collect();
+    let mut line = Timeline { cards, ..Timeline::default() };
     for _ in 0..passes {
         for stage in 0..stages {
-            let end = line.time + longest(stage);
-            // Ranks end together: what rank 0 receives before the others begin is on no other card.
-            of_stage(stage).for_each(|script| spans(script, end - length(script), &mut line.spans));
-            line.time = end;
+            let received = of_stage(stage).map(arrival).max().unwrap_or_default();
+            let start = |script: &Script| line.time + received - arrival(script);
+            let end = of_stage(stage).map(|script| start(script) + length(script)).max();
+            of_stage(stage).for_each(|script| spans(script, start(script), &mut line.spans));
+            line.time = end.unwrap_or(line.time);
         }
     }
     line
 }
 
+/// What rank 0 receives from the stage before; the others have no part in it and begin after it.
+fn arrival(script: &Script) -> Picoseconds {
+    let first = script.blocks.first().and_then(|block| block.acts.first());
+    first.filter(|act| act.receives()).map_or(Picoseconds(0), |act| act.predicted)
+}
+
 fn length(script: &Script) -> Picoseconds {
-    let block = |acts: &[super::script::Act]| acts.iter().map(|act| act.predicted).sum::<Picoseconds>();
-    script.blocks.iter().map(|block_| block(&block_.acts) * u64::from(block_.rounds)).sum()
+    let once = |acts: &[Act]| acts.iter().map(|act| act.predicted).sum::<Picoseconds>();
+    script.blocks.iter().map(|block| once(&block.acts) * u64::from(block.rounds)).sum()
 }
 
 fn spans(script: &Script, start: Picoseconds, spans: &mut Vec<Span>) {

@@ -22,6 +22,9 @@ mod network;
 mod script;
 mod timeline;
 
+#[cfg(test)]
+mod tests;
+
 pub use forecast::predicted;
 pub use network::{Medium, Vertex};
 pub use timeline::{CardTime, MediumTime, Occupation, Span, Timeline};

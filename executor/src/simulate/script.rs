@@ -41,6 +41,14 @@ pub(crate) enum Deed {
     Exchange { start_up: Picoseconds, turns: Rc<[Turn]> },
 }
 
+impl Act {
+    /// Whether it takes a value from another stage.
+    pub(crate) fn receives(&self) -> bool {
+        let Deed::Exchange { turns, .. } = &self.deed else { return false };
+        turns.iter().any(|turn| turn.gets > 0 && matches!(turn.topic, Topic::Tagged { .. }))
+    }
+}
+
 /// Which program.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
