@@ -29,6 +29,6 @@ pub use replay::replay;
 pub use session::{Measured, Progress, Report, SailTime, Session};
 pub use simulate::{
     CardTime, Medium, MediumTime, Occupation, Progression, Simulation, SimulationError, Span, Timeline, Vertex,
-    predicted, simulate,
+    predicted, simulate, traced,
 };
 pub use transport::{Pulse, Tag, Threads, Transport, rounded};

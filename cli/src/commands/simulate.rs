@@ -5,7 +5,7 @@ use crate::args::Simulate;
 use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use sailplan_codegen::Plan;
-use sailplan_executor::{CardTime, MediumTime, Progression, Simulation, Timeline, simulate};
+use sailplan_executor::{CardTime, MediumTime, Progression, Simulation, Timeline, simulate, traced};
 use sailplan_ir::{Picoseconds, SailId};
 use serde::Serialize;
 use std::fmt::Write;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Simulate) -> Result<Ended, Failure> {
     let simulated = simulate(&plan, Progression::Free)?;
     let lockstep = simulate(&plan, Progression::Lockstep)?;
     if let Some(path) = &args.trace {
-        write_whole(path, &trace::text(&plan, &simulated)?)?;
+        write_whole(path, &trace::text(&plan, &traced(&plan, Progression::Free)?)?)?;
     }
     let predicted =
         Times { prefill_s: plan.estimate.prefill.seconds(), decode_s_per_token: plan.estimate.decode.seconds() };

@@ -5,7 +5,7 @@ use crate::commands::{at, code, json, said, sailplan, scratch};
 use crate::pipeline::{compiled, fleet as rev_a, staged};
 use sailplan_codegen::{Instruction, Plan};
 use sailplan_cost_model::{parse_fleet, shipped_fleet};
-use sailplan_executor::{Occupation, Progression, Simulation, predicted, simulate};
+use sailplan_executor::{Occupation, Progression, Simulation, predicted, simulate, traced};
 use sailplan_ir::{Fleet, Model, Picoseconds, Request, Verified, Verify};
 use std::ops::Range;
 
@@ -154,6 +154,28 @@ fn a_simulation_is_the_same_every_time() {
     }
 }
 
+/// Skipping what repeats changes no figure: every layer and chunk run one by one gives the same times and bytes.
+#[test]
+fn skipping_what_repeats_changes_nothing() {
+    let model = model("tinyllama-1.1b");
+    let chunked = Request { prompt: 1000, chunk: 50, ..Request::default() }.verify().unwrap();
+    let mut plans: Vec<Verified<Plan>> =
+        STAGED.iter().map(|(shape, stages)| staged(&model, &rev_a(4, shape), &chunked, stages)).collect();
+    plans.push(compiled(&model, &fleet("innerjib7ea-x8-ring"), &request()));
+    plans.push(compiled(&model, &fleet("innerjib7ea-mixed-x4-ring"), &chunked));
+    for (plan, progression) in
+        plans.iter().flat_map(|plan| [Progression::Free, Progression::Lockstep].map(|progression| (plan, progression)))
+    {
+        let short = simulate(plan, progression).unwrap();
+        let mut long = traced(plan, progression).unwrap();
+        for timeline in [&mut long.prefill, &mut long.decode] {
+            assert!(!std::mem::take(&mut timeline.spans).is_empty());
+            timeline.media.iter_mut().for_each(|used| used.periods.clear());
+        }
+        assert_eq!(short, long, "{} {:?}", plan.fleet.name, progression);
+    }
+}
+
 /// The predicted times of the instructions, laid end to end, are the estimate.
 #[test]
 fn the_predicted_lanes_add_up_to_the_estimate() {
@@ -169,7 +191,7 @@ fn the_predicted_lanes_add_up_to_the_estimate() {
 #[test]
 fn the_times_of_a_card_are_those_of_its_spans() {
     let plan = compiled(&model("tinyllama-1.1b"), &rev_a(4, "ring"), &request());
-    let Simulation { decode, .. } = simulate(&plan, Progression::Free).unwrap();
+    let Simulation { decode, .. } = traced(&plan, Progression::Free).unwrap();
     for card in &decode.cards {
         let spans: Vec<_> = decode.spans.iter().filter(|span| span.sail == card.sail).collect();
         assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start));

@@ -1,25 +1,33 @@
 //! The events: each card works through its script, messages leave and arrive, and the clock goes from one to the next.
 //! Events at one time are taken in the order in which they were made, so a simulation is the same every time.
 
+mod steady;
+
 use super::exchange::{Outgoing, Topic, Turn};
 use super::fabric::{Fabric, Sent};
 use super::network::Network;
 use super::script::{Act, Block, Deed, Script};
-use super::timeline::{CardTime, Occupation, Span, Timeline};
+use super::timeline::{CardTime, Span, Timeline};
 use super::{Progression, SimulationError};
 use sailplan_ir::Picoseconds;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
+use steady::Histories;
 
-/// Runs every card's script `passes` times.
-pub(crate) fn run(
-    scripts: &[Script],
-    network: &Network,
-    passes: u64,
-    progression: Progression,
-) -> Result<Timeline, SimulationError> {
-    let mut engine = Engine::new(scripts, network, passes, progression);
+/// How to run scripts.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    /// How often.
+    pub(crate) passes: u64,
+    pub(crate) progression: Progression,
+    /// Whether every span is kept; else what repeats is skipped.
+    pub(crate) recording: bool,
+}
+
+/// Runs every card's script.
+pub(crate) fn run(scripts: &[Script], network: &Network, how: Run) -> Result<Timeline, SimulationError> {
+    let mut engine = Engine::new(scripts, network, how);
     engine.drive();
     engine.finished()
 }
@@ -47,6 +55,12 @@ struct Engine<'a> {
     /// When the host had the last logits.
     heard: Picoseconds,
     spans: Vec<Span>,
+    recording: bool,
+    /// The first card of each stage.
+    leaders: Vec<usize>,
+    histories: Histories,
+    /// Time of what was not run because it was known.
+    skipped: Picoseconds,
 }
 
 /// A turn of a stage's collective, or a pass of all cards.
@@ -67,6 +81,8 @@ struct Card<'a> {
     open: bool,
     /// When the instruction began.
     began: Picoseconds,
+    /// What it has spent in this instruction in time that was skipped.
+    waited: Picoseconds,
     /// Collectives begun.
     collectives: u64,
     /// Own messages that have not left.
@@ -95,18 +111,24 @@ struct Arrived {
 }
 
 impl<'a> Engine<'a> {
-    fn new(scripts: &'a [Script], network: &Network, passes: u64, progression: Progression) -> Self {
+    fn new(scripts: &'a [Script], network: &Network, how: Run) -> Self {
+        let stages = scripts.iter().map(|script| script.stage + 1).max().unwrap_or(0);
+        let leader = |stage: u32| scripts.iter().position(|script| script.stage == stage).unwrap_or(0);
         let mut engine = Self {
             now: Picoseconds(0),
             cards: scripts.iter().map(Card::new).collect(),
             wakes: BinaryHeap::new(),
             order: 0,
-            fabric: Fabric::new(&network.media),
-            passes,
-            lockstep: progression == Progression::Lockstep,
+            fabric: Fabric::new(&network.media, how.recording),
+            passes: how.passes,
+            lockstep: how.progression == Progression::Lockstep,
             gates: BTreeMap::new(),
             heard: Picoseconds(0),
             spans: Vec::new(),
+            recording: how.recording,
+            leaders: (0..stages).map(leader).collect(),
+            histories: Histories::new(),
+            skipped: Picoseconds(0),
         };
         (0..scripts.len()).for_each(|card| engine.wake(card, Picoseconds(0)));
         engine
@@ -192,6 +214,7 @@ impl<'a> Engine<'a> {
     /// Begins the next act, or the next pass; false when the card is to be woken later.
     fn begin(&mut self, index: usize) -> bool {
         let Some(act) = self.cards[index].act() else { return self.next_pass(index) };
+        self.skip_repeats(index);
         let (time, state) = match &act.deed {
             Deed::Spend => (act.predicted, State::Spending),
             Deed::Exchange { start_up, .. } => (*start_up, State::Turn(0)),
@@ -232,9 +255,11 @@ impl<'a> Engine<'a> {
         let card = &mut self.cards[index];
         let (sail, start, end, layer) = (card.script.sail, card.began, self.now, card.layer());
         if let Some(Act { what, name, .. }) = card.act() {
-            self.spans.push(Span { sail, what: *what, name: Rc::clone(name), layer, start, end });
-            let what: Occupation = *what;
-            self.cards[index].time.spend(what, end - start);
+            if self.recording {
+                self.spans.push(Span { sail, what: *what, name: Rc::clone(name), layer, start, end });
+            }
+            let waited = std::mem::take(&mut card.waited);
+            card.time.spend(*what, end - start + waited);
         }
         self.cards[index].step();
     }
@@ -270,7 +295,12 @@ impl<'a> Engine<'a> {
             return Err(SimulationError::Stuck { sail: card.script.sail, waiting });
         }
         let cards = self.cards.iter().map(|card| card.time).collect();
-        Ok(Timeline { time: self.now.max(self.heard), cards, media: self.fabric.times(), spans: self.spans })
+        Ok(Timeline {
+            time: self.now.max(self.heard) + self.skipped,
+            cards,
+            media: self.fabric.times(),
+            spans: self.spans,
+        })
     }
 }
 
@@ -290,6 +320,7 @@ impl<'a> Card<'a> {
             state: State::Begin,
             open: false,
             began: Picoseconds(0),
+            waited: Picoseconds(0),
             collectives: 0,
             unsent: 0,
             arrived: BTreeMap::new(),

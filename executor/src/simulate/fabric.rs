@@ -26,6 +26,15 @@ pub(crate) struct Fabric<T> {
     /// When flows end at their present share; entries of an older version do not count.
     ends: BinaryHeap<Reverse<(Picoseconds, u64, usize)>>,
     version: u64,
+    recording: bool,
+}
+
+/// What a medium has carried so far.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Carried {
+    busy: Picoseconds,
+    bytes: Bytes,
+    messages: u64,
 }
 
 /// A medium with what crosses it.
@@ -54,7 +63,7 @@ pub(crate) struct Sent<T> {
 }
 
 impl<T> Fabric<T> {
-    pub(crate) fn new(media: &[Medium]) -> Self {
+    pub(crate) fn new(media: &[Medium], recording: bool) -> Self {
         let lane = |(number, &medium): (usize, &Medium)| Lane {
             medium,
             sharers: Vec::new(),
@@ -63,7 +72,8 @@ impl<T> Fabric<T> {
             time: MediumTime::new(number, medium),
         };
         let lanes = media.iter().enumerate().map(lane).collect();
-        Self { lanes, flows: Vec::new(), free: Vec::new(), changed: Vec::new(), ends: BinaryHeap::new(), version: 0 }
+        let (flows, free, changed, ends) = (Vec::new(), Vec::new(), Vec::new(), BinaryHeap::new());
+        Self { lanes, flows, free, changed, ends, version: 0, recording }
     }
 
     /// Puts a message on its way. An empty one has left at once.
@@ -182,17 +192,61 @@ impl<T> Fabric<T> {
         lane.sharers.swap_remove(place);
         if lane.sharers.is_empty() {
             lane.time.busy += now - lane.since;
-            match lane.time.periods.last_mut() {
-                Some(last) if last.1 == lane.since => last.1 = now,
-                _ => lane.time.periods.push((lane.since, now)),
+            if self.recording {
+                lane.time.record(lane.since, now);
             }
         }
         self.touch(medium);
     }
 
+    /// Counts the busy time up to now, so that what follows is counted from now on.
+    pub(crate) fn settle_times(&mut self, now: Picoseconds) {
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.sharers.is_empty()) {
+            lane.time.busy += now - lane.since;
+            lane.since = now;
+        }
+    }
+
+    /// Messages on their way: what for, what is left, at which share, since when.
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = (&T, u128, u128, Picoseconds)> {
+        self.flows.iter().filter_map(|flow| Some((flow.what.as_ref()?, flow.left, flow.share, flow.since)))
+    }
+
+    /// The media whose shares are still to be dealt.
+    pub(crate) fn dealing(&self) -> Vec<usize> {
+        let mut media = self.changed.clone();
+        media.sort_unstable();
+        media
+    }
+
+    /// What every medium has carried so far.
+    pub(crate) fn carried(&self) -> Vec<Carried> {
+        let carried = |lane: &Lane| {
+            let MediumTime { busy, bytes, messages, .. } = lane.time;
+            Carried { busy, bytes, messages }
+        };
+        self.lanes.iter().map(carried).collect()
+    }
+
+    /// Counts `once` for each medium so many times more.
+    pub(crate) fn repeat(&mut self, once: &[Carried], times: u64) {
+        for (lane, once) in self.lanes.iter_mut().zip(once) {
+            lane.time.busy += once.busy * times;
+            lane.time.bytes += once.bytes.times(times);
+            lane.time.messages += once.messages * times;
+        }
+    }
+
     /// What every medium has carried.
     pub(crate) fn times(self) -> Vec<MediumTime> {
         self.lanes.into_iter().map(|lane| lane.time).filter(|time| time.messages > 0).collect()
+    }
+}
+
+impl Carried {
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let Self { busy, bytes, messages } = *before;
+        Self { busy: self.busy - busy, bytes: self.bytes - bytes, messages: self.messages - messages }
     }
 }
 

@@ -29,6 +29,7 @@ pub use forecast::predicted;
 pub use network::{Medium, Vertex};
 pub use timeline::{CardTime, MediumTime, Occupation, Span, Timeline};
 
+use engine::Run;
 use network::Network;
 use sailplan_codegen::Plan;
 use sailplan_ir::{SailId, Verified};
@@ -75,15 +76,25 @@ pub enum SimulationError {
     },
 }
 
-/// Simulates the whole prompt and one decode step.
+/// Simulates the whole prompt and one decode step. What repeats exactly is simulated once.
 ///
 /// # Errors
 /// The plan contradicts itself, which a verified plan does not.
 pub fn simulate(plan: &Verified<Plan>, progression: Progression) -> Result<Simulation, SimulationError> {
+    both(plan, progression, false)
+}
+
+/// As [`simulate`], with every span.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn traced(plan: &Verified<Plan>, progression: Progression) -> Result<Simulation, SimulationError> {
+    both(plan, progression, true)
+}
+
+fn both(plan: &Plan, progression: Progression, recording: bool) -> Result<Simulation, SimulationError> {
     let network = Network::new(&plan.fleet.inline);
-    let prefill = scripts(plan, &network, Phase::Prefill)?;
-    let prefill = engine::run(&prefill, &network, plan.request.chunks(), progression)?;
-    let decode = scripts(plan, &network, Phase::Decode)?;
-    let decode = engine::run(&decode, &network, 1, progression)?;
-    Ok(Simulation { prefill, decode })
+    let run =
+        |phase, passes| engine::run(&scripts(plan, &network, phase)?, &network, Run { passes, progression, recording });
+    Ok(Simulation { prefill: run(Phase::Prefill, plan.request.chunks())?, decode: run(Phase::Decode, 1)? })
 }

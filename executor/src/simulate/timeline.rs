@@ -13,7 +13,7 @@ pub struct Timeline {
     pub cards: Vec<CardTime>,
     /// Every medium that carried something, in order of the fleet's links, the host's last.
     pub media: Vec<MediumTime>,
-    /// What every card did when; the instructions of one card do not overlap.
+    /// What every card did when, when that was asked for; the instructions of one card do not overlap.
     pub spans: Vec<Span>,
 }
 
@@ -43,7 +43,7 @@ pub struct MediumTime {
     pub bytes: Bytes,
     /// Messages.
     pub messages: u64,
-    /// From when to when it was busy.
+    /// From when to when it was busy, when that was asked for.
     pub periods: Vec<(Picoseconds, Picoseconds)>,
 }
 
@@ -80,6 +80,14 @@ impl MediumTime {
         Self { number, medium, busy: Picoseconds(0), bytes: Bytes(0), messages: 0, periods: Vec::new() }
     }
 
+    /// Periods that follow each other at once are one.
+    pub(crate) fn record(&mut self, start: Picoseconds, end: Picoseconds) {
+        match self.periods.last_mut() {
+            Some(last) if last.1 == start => last.1 = end,
+            _ => self.periods.push((start, end)),
+        }
+    }
+
     /// Bytes carried over what it could have carried in a time.
     #[must_use]
     pub fn utilisation(&self, time: Picoseconds) -> f64 {
@@ -99,5 +107,16 @@ impl CardTime {
             Occupation::Links => self.links += time,
             Occupation::Host => self.host += time,
         }
+    }
+
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let Self { kernels, links, host, .. } = *before;
+        Self { kernels: self.kernels - kernels, links: self.links - links, host: self.host - host, ..*self }
+    }
+
+    pub(crate) fn repeat(&mut self, once: &Self, times: u64) {
+        self.kernels += once.kernels * times;
+        self.links += once.links * times;
+        self.host += once.host * times;
     }
 }

@@ -1,7 +1,7 @@
 //! Cards that compute and meet in collectives.
 
 use super::*;
-use crate::simulate::engine::run;
+use crate::simulate::engine::{Run, run};
 use crate::simulate::exchange::{Collective, Exchanges, Outgoing, Topic, Turn};
 use crate::simulate::network::Network;
 use crate::simulate::script::{Act, Block, Deed, Script};
@@ -48,7 +48,7 @@ impl Bench {
             Script { sail: self.group[index], stage: 0, group, blocks }
         };
         let scripts: Vec<Script> = acts.into_iter().enumerate().map(script).collect();
-        run(&scripts, &self.network, passes, progression)
+        run(&scripts, &self.network, Run { passes, progression, recording: true })
     }
 }
 

@@ -10,7 +10,7 @@ type Posted = (u64, Rc<Way>, Bytes);
 
 /// When each message arrives, in the order in which they are given.
 fn arrivals(network: &Network, posted: &[Posted]) -> Vec<Picoseconds> {
-    let mut fabric = Fabric::new(&network.media);
+    let mut fabric = Fabric::new(&network.media, true);
     let mut arrived = vec![Picoseconds::NEVER; posted.len()];
     let mut left: Vec<usize> = (0..posted.len()).collect();
     left.sort_by_key(|&index| posted[index].0);
