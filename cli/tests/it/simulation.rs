@@ -28,14 +28,12 @@ fn differences(plan: &Verified<Plan>, progression: Progression) -> [f64; 2] {
     [share(prefill.time, plan.estimate.prefill), share(decode.time, plan.estimate.decode)]
 }
 
+/// To 1 %; in lockstep, which overlaps nothing, to a hundredth of that.
 fn agrees(plan: &Verified<Plan>, progression: Progression) {
+    let limit = if progression == Progression::Free { 0.01 } else { 0.0001 };
     for (program, difference) in ["prefill", "decode"].into_iter().zip(differences(plan, progression)) {
-        let (model, fleet) = (&plan.model.name, &plan.fleet.name);
-        assert!(
-            difference.abs() < 0.01,
-            "{model} on {fleet}, {program}, {progression:?}: {:+.2} %",
-            100.0 * difference
-        );
+        let (on, percent) = (&plan.fleet.name, 100.0 * difference);
+        assert!(difference.abs() < limit, "{} on {on}, {program}, {progression:?}: {percent:+.4} %", plan.model.name);
     }
 }
 
@@ -115,7 +113,7 @@ fn ranks_on_a_line_run_ahead_of_each_other() {
     let plan = compiled(&model("tinyllama-1.1b"), &line, &request());
     agrees(&plan, Progression::Lockstep);
     for difference in differences(&plan, Progression::Free) {
-        assert!((-0.1..=0.0001).contains(&difference), "{difference}");
+        assert!((-0.01..-0.001).contains(&difference), "{difference}");
     }
 }
 

@@ -1,5 +1,5 @@
 //! The events: each card works through its script, messages leave and arrive, and the clock goes from one to the next.
-//! Events at one time are taken in the order in which they were made, so a simulation is the same every time.
+//! Cards that wake at one time are taken in order of id, so a simulation is the same every time.
 
 mod steady;
 
@@ -45,8 +45,7 @@ struct Letter {
 struct Engine<'a> {
     now: Picoseconds,
     cards: Vec<Card<'a>>,
-    wakes: BinaryHeap<Reverse<(Picoseconds, u64, usize)>>,
-    order: u64,
+    wakes: BinaryHeap<Reverse<(Picoseconds, usize)>>,
     fabric: Fabric<Letter>,
     passes: u64,
     lockstep: bool,
@@ -118,7 +117,6 @@ impl<'a> Engine<'a> {
             now: Picoseconds(0),
             cards: scripts.iter().map(Card::new).collect(),
             wakes: BinaryHeap::new(),
-            order: 0,
             fabric: Fabric::new(&network.media, how.recording),
             passes: how.passes,
             lockstep: how.progression == Progression::Lockstep,
@@ -135,17 +133,16 @@ impl<'a> Engine<'a> {
     }
 
     fn wake(&mut self, card: usize, time: Picoseconds) {
-        self.order += 1;
-        self.wakes.push(Reverse((time, self.order, card)));
+        self.wakes.push(Reverse((time, card)));
     }
 
     fn drive(&mut self) {
         loop {
             let sent = self.fabric.next(self.now);
-            let woken = self.wakes.peek().map(|Reverse((time, ..))| *time);
+            let woken = self.wakes.peek().map(|Reverse((time, _))| *time);
             let Some(next) = [sent, woken].into_iter().flatten().min() else { return };
             self.now = next;
-            while let Some(&Reverse((time, _, card))) = self.wakes.peek()
+            while let Some(&Reverse((time, card))) = self.wakes.peek()
                 && time == next
             {
                 self.wakes.pop();

@@ -81,7 +81,7 @@ impl Engine<'_> {
 
     fn snapshot(&mut self) -> Snapshot {
         self.fabric.settle_times(self.now);
-        let mut wakes: Vec<_> = self.wakes.iter().map(|wake| (wake.0.0 - self.now, wake.0.2)).collect();
+        let mut wakes: Vec<_> = self.wakes.iter().map(|wake| (wake.0.0 - self.now, wake.0.1)).collect();
         wakes.sort_unstable();
         let mut flights: Vec<Flight> = self.fabric.in_flight().map(|flow| self.flight(flow)).collect();
         flights.sort_unstable();
