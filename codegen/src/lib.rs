@@ -8,6 +8,7 @@ mod lists;
 mod plan;
 mod read;
 mod shard;
+mod traffic;
 mod verify;
 mod write;
 
@@ -18,4 +19,5 @@ pub use plan::{
     Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,
 };
 pub use read::read;
+pub use traffic::{Sent, sent};
 pub use write::write;

@@ -201,7 +201,7 @@ pub struct Resident {
 }
 
 /// A part of a logical tensor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Slice {
     /// All of it.
     Whole,
@@ -216,18 +216,25 @@ pub enum Slice {
     },
 }
 
-/// Shards of one resident (of all its layers) come from the host.
+/// Shards of one resident come from the host or from another card, layer by layer, and are handed on when they are
+/// there. A card takes its loads in this order; messages between two cards keep theirs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// Name of the resident.
     pub weight: String,
-    /// First layer when the resident stands for layers; tells residents of one name apart.
+    /// Some or all of the resident's layers, when it stands for layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Layers>,
-    /// Bytes over all its layers.
+    /// The card that hands them on; without it, the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SailId>,
+    /// The card that they are handed on to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<SailId>,
+    /// Bytes over these layers.
     pub bytes: Bytes,
-    /// Time on the host link, when it is not shared with another load.
+    /// Time on the link that they come over, when it carries nothing else.
     pub time: Picoseconds,
 }
 

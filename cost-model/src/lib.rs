@@ -6,6 +6,7 @@ mod fleet_file;
 mod kernel;
 mod link_report;
 mod links;
+mod load;
 mod sustain;
 mod table;
 mod tile_heuristic;
@@ -19,7 +20,7 @@ pub use sustain::{MustSustain, must_sustain};
 pub use table::TableRow;
 pub use tile_heuristic::{Counting, Tile, TileFleet, TileStrategy, pick_strategy, tile_costs};
 
-use sailplan_ir::{Bytes, Compute, DType, Extents, Fleet, Picoseconds, Request, Resources, SailId, Verified};
+use sailplan_ir::{Bytes, DType, Extents, Fleet, Picoseconds, Request, Resources, SailId, SailKind, Verified};
 
 /// Prices for one fleet and one request.
 pub struct CostModel<'a> {
@@ -29,6 +30,8 @@ pub struct CostModel<'a> {
     pub request: &'a Verified<Request>,
     /// Links and collectives.
     pub links: Collectives,
+    /// For each card, its kind and the number of that kind.
+    kinds: Vec<(u16, &'a SailKind)>,
 }
 
 /// The program that is priced.
@@ -44,7 +47,21 @@ impl<'a> CostModel<'a> {
     /// Prepares routes; collectives are priced on demand and remembered.
     #[must_use]
     pub fn new(fleet: &'a Verified<Fleet>, request: &'a Verified<Request>) -> Self {
-        Self { fleet, request, links: Collectives::new(fleet) }
+        let number = |name: &str| fleet.kinds.keys().position(|known| known == name).unwrap_or(0) as u16;
+        let kinds = fleet.ids().map(|sail| (number(fleet.kind_name(sail)), fleet.kind(sail))).collect();
+        Self { fleet, request, links: Collectives::new(fleet), kinds }
+    }
+
+    /// The kind of a card.
+    #[must_use]
+    pub fn kind(&self, sail: SailId) -> &'a SailKind {
+        self.kinds[sail.index()].1
+    }
+
+    /// The number of a card's kind: equal for cards of one kind.
+    #[must_use]
+    pub fn kind_number(&self, sail: SailId) -> u16 {
+        self.kinds[sail.index()].0
     }
 
     /// What the symbolic axes stand for when a phase is priced.
@@ -59,15 +76,9 @@ impl<'a> CostModel<'a> {
     /// `max(bytes / DDR rate, flops / compute rate) + overhead` on one card; the larger term takes the time.
     #[must_use]
     pub fn kernel(&self, sail: SailId, work: Work, dtype: DType) -> Resources {
-        let kind = self.fleet.kind(sail);
+        let kind = self.kind(sail);
         let memory = kind.bandwidth.time(work.bytes);
-        let arithmetic = match &kind.compute {
-            Compute::Unknown => Picoseconds(0),
-            Compute::Rates(rates) => rates
-                .get(&dtype)
-                .or_else(|| rates.get(&DType::F32))
-                .map_or(Picoseconds(0), |rate| rate.time(work.flops)),
-        };
+        let arithmetic = kind.compute.rate(dtype).map_or(Picoseconds(0), |rate| rate.time(work.flops));
         if memory >= arithmetic {
             Resources { ddr: memory + kind.overhead, ..Resources::default() }
         } else {
@@ -75,10 +86,24 @@ impl<'a> CostModel<'a> {
         }
     }
 
+    /// Time of the slowest of several cards with a kernel each, as [`Self::kernel`] has it. Only those near the largest
+    /// estimate are computed exactly.
+    #[must_use]
+    pub fn slowest(&self, works: impl Iterator<Item = (SailId, Work)> + Clone, dtype: DType) -> Picoseconds {
+        let estimate = |(sail, work): (SailId, Work)| {
+            let (kind, memory) = (self.kind(sail), work.bytes.0 as f64 / self.kind(sail).bandwidth.0 as f64);
+            let compute = kind.compute.rate(dtype).map_or(0.0, |rate| work.flops as f64 / rate.0 as f64);
+            memory.max(compute) + kind.overhead.0 as f64 / 1e12
+        };
+        let most = works.clone().map(estimate).fold(0.0, f64::max);
+        let close = works.filter(|&work| estimate(work) >= most * (1.0 - 1e-9));
+        close.map(|(sail, work)| self.kernel(sail, work, dtype).total()).max().unwrap_or_default()
+    }
+
     /// Fixed time of one instruction on the slowest card of a group.
     #[must_use]
     pub fn overhead(&self, group: &[SailId]) -> Picoseconds {
-        group.iter().map(|&sail| self.fleet.kind(sail).overhead).max().unwrap_or_default()
+        group.iter().map(|&sail| self.kind(sail).overhead).max().unwrap_or_default()
     }
 
     /// One exchange with the host: all `bytes` cross the shared link, or the largest share a link of its own.

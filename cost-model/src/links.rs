@@ -29,10 +29,13 @@ enum Group {
 /// What is known of one group.
 #[derive(Default)]
 struct Profiles {
-    known: RefCell<BTreeMap<(Pattern, Algorithm), Option<Rc<Profile>>>>,
+    known: RefCell<Known>,
     /// The step in which every rank sends one chunk to every other, the longest of all and part of most direct schedules.
     exchange: OnceCell<StepProfile>,
 }
+
+/// Profiles by algorithm; `None` for one that cannot do it.
+type Known = BTreeMap<(Pattern, Algorithm), Option<Rc<Profile>>>;
 
 /// Equal steps of a schedule: how often, the fixed time, and for each rate the most chunks that a medium carries.
 type Profile = Vec<StepProfile>;
@@ -74,6 +77,27 @@ impl Collectives {
             slowest = slowest.max(wire.rate.time(bytes));
         }
         latency + slowest
+    }
+
+    /// Upper bound of the numbers of media.
+    pub(crate) fn media(&self) -> usize {
+        self.routes.wires().len()
+    }
+
+    /// When a message that may begin at `start` and takes `time` is there: it waits until every medium on its way is free
+    /// and keeps them all for so long. `busy` says until when each medium is used.
+    pub(crate) fn carried(
+        &self,
+        busy: &mut [Picoseconds],
+        (from, to): (SailId, SailId),
+        start: Picoseconds,
+        time: Picoseconds,
+    ) -> Picoseconds {
+        let path = || self.routes.path(from.index(), to.index()).map(|wire| wire.medium);
+        let free = path().map(|medium| busy[medium]).max().unwrap_or_default();
+        let end = start.max(free) + time;
+        path().for_each(|medium| busy[medium] = end);
+        end
     }
 
     /// The cheapest algorithm and its time. `chunk` is the largest part that a rank owns (for all-to-all the largest

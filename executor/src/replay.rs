@@ -60,6 +60,7 @@ pub(crate) fn replay_on<D: Device + Default + Send + 'static>(
     let mut host = Host::start::<D>(plan, session, scripts, &files)?;
     host.wait_until_loaded()?;
     host.measured.load_seconds = began.elapsed().as_secs_f64();
+    host.measured.loaded = files.read();
     session.tell(Progress::Loaded { seconds: host.measured.load_seconds });
     host.feed(plan, session)
 }

@@ -151,7 +151,7 @@ fn held(sail: SailId, residents: &[Resident]) -> impl Iterator<Item = Held<'_>> 
 }
 
 /// A name once for each layer, with the layer's place in the range.
-fn expanded<'a>(name: &'a str, layers: Option<&Layers>) -> impl Iterator<Item = (u64, String)> + use<'a> {
+pub(crate) fn expanded<'a>(name: &'a str, layers: Option<&Layers>) -> impl Iterator<Item = (u64, String)> + use<'a> {
     let (range, layered) = layers.map_or((0..1, false), |layers| (layers.0.clone(), true));
     let named = move |layer| {
         if layered { in_layer(name, layer) } else { name.to_owned() }

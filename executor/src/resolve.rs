@@ -4,7 +4,7 @@
 use crate::ReplayError;
 use crate::collectives::{Collective, Exchange};
 use crate::device::{Arenas, Buffer, Cache, Device, Kernel, Operand, Weight};
-use crate::residents::{Shard, Tensors};
+use crate::residents::{Shard, Tensors, expanded};
 use sailplan_codegen::{Instruction, Memory, Plan, Program, ReduceOp, SailPlan, in_layer};
 use sailplan_ir::{SailId, WeightIndex};
 use std::cell::RefCell;
@@ -16,8 +16,21 @@ pub(crate) struct Script {
     pub(crate) sail: SailId,
     pub(crate) arenas: Arenas,
     pub(crate) shards: Vec<Shard>,
+    /// In order.
+    pub(crate) loads: Vec<Load>,
     pub(crate) prefill: Arc<[Action]>,
     pub(crate) decode: Arc<[Action]>,
+}
+
+/// One shard's way into the arena.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    /// Place in the script's shards.
+    pub(crate) shard: usize,
+    /// The card that hands it on; none is the files.
+    pub(crate) from: Option<SailId>,
+    /// The card that it is handed on to.
+    pub(crate) to: Option<SailId>,
 }
 
 /// One instruction.
@@ -51,7 +64,8 @@ fn script<D: Device>(sail: &SailPlan, tensors: &Tensors<'_>) -> Result<Script, R
     let Memory { weights: weight_bytes, kv, activations, .. } = sail.memory;
     let arenas = Arenas { weights: weight_bytes, kv, activations };
     let (prefill, decode) = (program(&sail.prefill)?, program(&sail.decode)?);
-    Ok(Script { sail: sail.sail, arenas, shards, prefill, decode })
+    let loads = resolver.loads(&sail.load, &shards)?;
+    Ok(Script { sail: sail.sail, arenas, shards, loads, prefill, decode })
 }
 
 fn placed(buffer: &sailplan_codegen::Buffer) -> Buffer {
@@ -72,6 +86,21 @@ struct Resolver {
 }
 
 impl Resolver {
+    /// Load steps, layer by layer.
+    fn loads(&self, steps: &[sailplan_codegen::Load], shards: &[Shard]) -> Result<Vec<Load>, ReplayError> {
+        let places: BTreeMap<&str, usize> =
+            shards.iter().enumerate().map(|(place, shard)| (shard.name.as_str(), place)).collect();
+        let mut loads = Vec::new();
+        for step in steps {
+            for (_, name) in expanded(&step.weight, step.layers.as_ref()) {
+                let unknown = || self.malformed(format!("it is to load `{name}`, which it does not hold"));
+                let shard = places.get(name.as_str()).copied().ok_or_else(unknown)?;
+                loads.push(Load { shard, from: step.from, to: step.to });
+            }
+        }
+        Ok(loads)
+    }
+
     fn program(&self, instructions: &[Instruction], names: &Names<'_>) -> Result<Arc<[Action]>, ReplayError> {
         let mut actions = Vec::new();
         for instruction in instructions {

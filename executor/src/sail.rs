@@ -5,7 +5,7 @@
 use crate::ReplayError;
 use crate::device::{Buffer, Device, Step};
 use crate::replay::{Command, Event, News};
-use crate::resolve::{Action, Script};
+use crate::resolve::{Action, Load, Script};
 use crate::shards::Files;
 use crate::transport::{Pulse, Tag, Transport};
 use crate::{Fault, SailTime};
@@ -65,15 +65,37 @@ impl<D: Device, T: Transport> Sail<D, T> {
 
     fn load(&mut self, files: &Files) -> Result<(), ReplayError> {
         self.device.allocate(self.script.arenas).map_err(|fault| self.fault(fault))?;
-        for shard in &self.script.shards {
-            let mut offset = shard.weight.offset;
-            for run in files.shard(&shard.entry, shard.cut) {
-                self.device.load(offset, run).map_err(|fault| self.fault(fault))?;
-                offset = offset.saturating_add(run.len() as u64);
-            }
+        for index in 0..self.script.loads.len() {
+            self.take(index, files)?;
             self.pulse.beat();
         }
         Ok(())
+    }
+
+    /// One shard: from the files or from another card, and on to the next.
+    fn take(&mut self, index: usize, files: &Files) -> Result<(), ReplayError> {
+        let Load { shard, from, to } = self.script.loads[index];
+        let shard = &self.script.shards[shard];
+        let runs = || files.shard(&shard.entry, shard.cut);
+        let bytes = match (from, to) {
+            (Some(peer), _) => Some(self.transport.receive_shard(peer, shard.cut.bytes().unwrap_or(0) as usize)?),
+            (None, Some(_)) => Some(runs().collect::<Vec<_>>().concat()),
+            (None, None) => None,
+        };
+        let mut offset = shard.weight.offset;
+        let mut store = |run: &[u8]| {
+            let stored = self.device.load(offset, run);
+            offset = offset.saturating_add(run.len() as u64);
+            stored.map_err(|source| ReplayError::Device { sail: self.script.sail, source })
+        };
+        match &bytes {
+            Some(bytes) => store(bytes)?,
+            None => runs().try_for_each(store)?,
+        }
+        match bytes.zip(to) {
+            Some((bytes, peer)) => self.transport.send_shard(peer, &bytes),
+            None => Ok(()),
+        }
     }
 
     fn step(&mut self, command: &Command) -> Result<(), ReplayError> {

@@ -2,7 +2,7 @@
 
 use crate::ReplayError;
 use sailplan_codegen::Plan;
-use sailplan_ir::{Op, SailId};
+use sailplan_ir::{Bytes, Op, SailId};
 use std::time::Duration;
 
 /// What to feed and how long to wait.
@@ -118,6 +118,8 @@ pub struct Report {
 pub struct Measured {
     /// Until all weights were in the arenas.
     pub load_seconds: f64,
+    /// Read from the weight files until then.
+    pub loaded: Bytes,
     /// All chunks of the prompt.
     pub prefill_seconds: f64,
     /// Mean over decode steps; `None` without any.

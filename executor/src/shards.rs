@@ -4,10 +4,11 @@
 use crate::ReplayError;
 use memmap2::Mmap;
 use sailplan_codegen::Slice;
-use sailplan_ir::{DType, WeightEntry, WeightIndex};
+use sailplan_ir::{Bytes, DType, WeightEntry, WeightIndex};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Extents of a shard and where its bytes lie in its tensor: `count` runs, `stride` bytes from one to the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +64,11 @@ fn product(extents: &[u64]) -> Option<u64> {
 }
 
 /// The weight files of a run, mapped.
-pub(crate) struct Files(Vec<Option<Mmap>>);
+pub(crate) struct Files {
+    maps: Vec<Option<Mmap>>,
+    /// Bytes given out.
+    read: AtomicU64,
+}
 
 impl Files {
     /// Maps every file that holds one of the tensors, after checking that all of them lie inside.
@@ -80,14 +85,20 @@ impl Files {
                 return Err(ReplayError::Shortened { path: path.clone(), tensor: name.clone(), needed, found });
             }
         }
-        Ok(Self(maps))
+        Ok(Self { maps, read: AtomicU64::new(0) })
     }
 
     /// The bytes of a shard, run by run. Tensors were checked when the files were opened.
     pub(crate) fn shard(&self, entry: &WeightEntry, cut: Cut) -> impl Iterator<Item = &[u8]> {
-        let file = self.0[entry.file].as_deref().unwrap_or_default();
+        self.read.fetch_add(cut.bytes().unwrap_or(0), Ordering::Relaxed);
+        let file = self.maps[entry.file].as_deref().unwrap_or_default();
         let tensor = &file[entry.offset as usize..(entry.offset + entry.bytes.0) as usize];
         cut.runs().map(move |run| &tensor[run.start as usize..run.end as usize])
+    }
+
+    /// Bytes of all shards given out so far.
+    pub(crate) fn read(&self) -> Bytes {
+        Bytes(self.read.load(Ordering::Relaxed))
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Tag {
         /// From 0.
         step: u32,
     },
+    /// A weight shard, before the first step.
+    Load,
 }
 
 impl fmt::Display for Tag {
@@ -31,6 +33,7 @@ impl fmt::Display for Tag {
         match self {
             Self::Send(tag) => write!(f, "message {tag}"),
             Self::Step { kind, step } => write!(f, "step {step} of {kind}"),
+            Self::Load => f.write_str("loading"),
         }
     }
 }
@@ -51,6 +54,18 @@ pub trait Transport {
     /// # Errors
     /// The peer is gone, nothing moves within the time limit, or the message has another size.
     fn receive(&mut self, from: SailId, tag: Tag, elements: usize) -> Result<Vec<f32>, ReplayError>;
+
+    /// Hands a weight shard on as it is; does not wait for the receiver.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    fn send_shard(&mut self, to: SailId, bytes: &[u8]) -> Result<(), ReplayError>;
+
+    /// The next shard that `from` hands on.
+    ///
+    /// # Errors
+    /// As `receive`; the size is in bytes.
+    fn receive_shard(&mut self, from: SailId, bytes: usize) -> Result<Vec<u8>, ReplayError>;
 }
 
 /// What a receiver gets of a value.
@@ -105,6 +120,7 @@ pub(crate) fn wait<T>(inbox: &Receiver<T>, pulse: &Pulse, limit: Duration) -> Re
 enum Payload {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
+    Bytes(Vec<u8>),
 }
 
 impl Payload {
@@ -119,6 +135,7 @@ impl Payload {
         match self {
             Self::F32(values) => values,
             Self::Bf16(values) => values.into_iter().map(bf16::to_f32).collect(),
+            Self::Bytes(_) => Vec::new(),
         }
     }
 }
@@ -165,6 +182,12 @@ impl Threads {
         ends
     }
 
+    fn put(&self, to: SailId, message: Message) -> Result<(), ReplayError> {
+        let tag = message.tag;
+        let sent = self.to.get(&to).is_some_and(|sender| sender.send(message).is_ok());
+        if sent { Ok(()) } else { Err(self.died(to, tag)) }
+    }
+
     fn died(&self, peer: SailId, waiting: Tag) -> ReplayError {
         ReplayError::PeerDied { sail: self.own, peer, waiting }
     }
@@ -195,9 +218,7 @@ impl Transport for Threads {
     }
 
     fn send(&mut self, to: SailId, tag: Tag, values: &[f32]) -> Result<(), ReplayError> {
-        let message = Message { tag, payload: Payload::new(self.wire, values) };
-        let sent = self.to.get(&to).is_some_and(|sender| sender.send(message).is_ok());
-        if sent { Ok(()) } else { Err(self.died(to, tag)) }
+        self.put(to, Message { tag, payload: Payload::new(self.wire, values) })
     }
 
     fn receive(&mut self, from: SailId, tag: Tag, elements: usize) -> Result<Vec<f32>, ReplayError> {
@@ -207,5 +228,20 @@ impl Transport for Threads {
         }
         let found = values.len();
         Err(ReplayError::WrongMessage { sail: self.own, peer: from, waiting: tag, expected: elements, found })
+    }
+    fn send_shard(&mut self, to: SailId, bytes: &[u8]) -> Result<(), ReplayError> {
+        self.put(to, Message { tag: Tag::Load, payload: Payload::Bytes(bytes.to_vec()) })
+    }
+
+    fn receive_shard(&mut self, from: SailId, bytes: usize) -> Result<Vec<u8>, ReplayError> {
+        let shard = match self.next(from, Tag::Load)? {
+            Payload::Bytes(shard) => shard,
+            Payload::F32(_) | Payload::Bf16(_) => Vec::new(),
+        };
+        if shard.len() == bytes {
+            return Ok(shard);
+        }
+        let (sail, found) = (self.own, shard.len());
+        Err(ReplayError::WrongMessage { sail, peer: from, waiting: Tag::Load, expected: bytes, found })
     }
 }

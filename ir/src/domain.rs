@@ -4,6 +4,8 @@
 use crate::op::Operand;
 use crate::{Dim, DomainId, Graph, TensorId};
 use serde::{Deserialize, Serialize};
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::ops::Range;
 
 /// The domains of a graph and how many indivisible units each has.
@@ -148,6 +150,45 @@ impl Partition {
         Self { bounds }
     }
 
+    /// The deal of whole granules that minimises the largest share / rate: the time of the slowest rank when each works at
+    /// its own rate. Every rank first gets what it does in the time that all need together; each granule that is left
+    /// goes to the rank that would be done with it first (the lowest of equals). Equal rates give [`Self::balanced`].
+    /// Ranks without a rate get nothing, unless none has one.
+    #[must_use]
+    pub fn proportional(units: u64, granule: u64, rates: &[u64]) -> Self {
+        let (granule, total) = (granule.max(1), rates.iter().map(|&rate| u128::from(rate)).sum::<u128>());
+        if total == 0 {
+            return Self::balanced(units, granule, rates.len());
+        }
+        if rates.iter().all(|rate| *rate == rates[0]) {
+            return Self::balanced(units, granule, rates.len());
+        }
+        let granules = units.div_ceil(granule);
+        let even = |&rate: &u64| (u128::from(granules) * u128::from(rate) / total) as u64;
+        let mut shares: Vec<u64> = rates.iter().map(even).collect();
+        let able = (0..rates.len()).filter(|&rank| rates[rank] > 0);
+        let next = able.map(|rank| Reverse(Done { share: shares[rank] + 1, rate: rates[rank], rank }));
+        let mut queue: BinaryHeap<Reverse<Done>> = next.collect();
+        for _ in shares.iter().sum::<u64>()..granules {
+            if let Some(Reverse(first)) = queue.pop() {
+                shares[first.rank] = first.share;
+                queue.push(Reverse(Done { share: first.share + 1, ..first }));
+            }
+        }
+        let mut bounds = vec![0];
+        for share in shares {
+            let last = bounds[bounds.len() - 1];
+            bounds.push((last + share.saturating_mul(granule)).min(units));
+        }
+        Self { bounds }
+    }
+
+    /// Where all its cuts lie at multiples of, in units.
+    #[must_use]
+    pub fn border(&self) -> u64 {
+        self.bounds.iter().fold(0, |all, &bound| gcd(all, bound))
+    }
+
     /// Units of a rank.
     #[must_use]
     pub fn units(&self, rank: usize) -> Range<u64> {
@@ -174,6 +215,28 @@ impl Partition {
     }
 }
 
+/// When a rank would be done with a share: share / rate, the lowest rank first among equals.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Done {
+    share: u64,
+    rate: u64,
+    rank: usize,
+}
+
+impl Ord for Done {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (ours, theirs) =
+            (u128::from(self.share) * u128::from(other.rate), u128::from(other.share) * u128::from(self.rate));
+        ours.cmp(&theirs).then(self.rank.cmp(&other.rank))
+    }
+}
+
+impl PartialOrd for Done {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,5 +251,43 @@ mod tests {
         assert_eq!(shares(4, 1, 3), [2, 1, 1]);
         assert_eq!(shares(2, 1, 4), [1, 1, 0, 0]);
         assert_eq!(shares(10, 4, 3), [4, 4, 2]);
+    }
+
+    fn shares(partition: &Partition) -> Vec<u64> {
+        (0..partition.ranks()).map(|rank| partition.units(rank).count() as u64).collect()
+    }
+
+    /// 12 at rates 1 : 2 : 3 are 2, 4, 6. Of 10, floor(10 · 2 / 8) = 2, 2, 5 leave one; done after 3/2, 3/2 or 6/4.
+    #[test]
+    fn proportional_shares_finish_together() {
+        assert_eq!(shares(&Partition::proportional(12, 1, &[1, 2, 3])), [2, 4, 6]);
+        assert_eq!(shares(&Partition::proportional(10, 1, &[2, 2, 4])), [3, 2, 5]);
+        assert_eq!(shares(&Partition::proportional(43, 1, &[7; 8])), [6, 6, 6, 5, 5, 5, 5, 5]);
+        assert_eq!(shares(&Partition::proportional(10, 4, &[1, 0, 5])), [0, 0, 10]);
+        assert_eq!(shares(&Partition::proportional(3, 1, &[0, 0])), [2, 1]);
+        assert_eq!(Partition::proportional(12, 2, &[1, 2]).border(), 4);
+    }
+
+    /// Every deal of up to 9 units to up to 4 ranks, against the one that is made.
+    #[test]
+    fn no_deal_has_a_faster_slowest_rank() {
+        fn deals(units: u64, ranks: usize) -> Vec<Vec<u64>> {
+            if ranks == 1 {
+                return vec![vec![units]];
+            }
+            let rest =
+                |first| deals(units - first, ranks - 1).into_iter().map(move |rest| [vec![first], rest].concat());
+            (0..=units).flat_map(rest).collect()
+        }
+        let slowest = |deal: &[u64], rates: &[u64]| {
+            deal.iter().zip(rates).map(|(&share, &rate)| share * 2520 / rate).max().unwrap()
+        };
+        for rates in [vec![1, 2, 3], vec![5, 5, 4, 9], vec![10, 1], vec![3, 7, 7], vec![2, 2, 2, 1]] {
+            for units in 0..=9 {
+                let made = shares(&Partition::proportional(units, 1, &rates));
+                let best = deals(units, rates.len()).iter().map(|deal| slowest(deal, &rates)).min().unwrap();
+                assert_eq!(slowest(&made, &rates), best, "{units} at {rates:?}: {made:?}");
+            }
+        }
     }
 }

@@ -202,6 +202,17 @@ pub struct Wire {
     pub medium: usize,
 }
 
+impl Compute {
+    /// The rate for weights of a type, when it is known.
+    #[must_use]
+    pub fn rate(&self, dtype: DType) -> Option<FlopsPerSecond> {
+        match self {
+            Self::Unknown => None,
+            Self::Rates(rates) => rates.get(&dtype).or_else(|| rates.get(&DType::F32)).copied(),
+        }
+    }
+}
+
 impl Coding {
     /// Payload bits and the line bits that carry them.
     #[must_use]
@@ -263,11 +274,20 @@ impl Fleet {
     /// When the card or its kind is not in the fleet; a verified fleet has both.
     #[must_use]
     pub fn kind(&self, sail: SailId) -> &SailKind {
+        &self.kinds[self.kind_name(sail)]
+    }
+
+    /// The name of a card's kind.
+    ///
+    /// # Panics
+    /// When the card is not in the fleet.
+    #[must_use]
+    pub fn kind_name(&self, sail: SailId) -> &str {
         let mut rest = sail.index();
         for run in &self.sails {
             let count = usize::from(run.count);
             if rest < count {
-                return &self.kinds[&run.kind];
+                return &run.kind;
             }
             rest -= count;
         }

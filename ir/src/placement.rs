@@ -1,6 +1,6 @@
 //! A placement: which segments run on which cards in which form. Made by the planner, read by codegen.
 
-use crate::{Algorithm, Certificate, Estimate, Form, MemoryUse, Partition, Picoseconds, SailId};
+use crate::{Algorithm, Certificate, Estimate, Form, MemoryUse, Partition, Picoseconds, SailId, Shard};
 use std::ops::Range;
 
 /// Where everything runs, how well that is known to be, and what it is predicted to take.
@@ -8,12 +8,36 @@ use std::ops::Range;
 pub struct Placement {
     /// Stages in order of execution.
     pub stages: Vec<Stage>,
+    /// What is loaded before the first step, in the order in which every card and the host's link take it.
+    pub loads: Vec<Load>,
     /// Cards without work.
     pub unused: Vec<SailId>,
     /// How the search ended.
     pub certificate: Certificate,
     /// What it is predicted to take.
     pub estimate: Estimate,
+}
+
+/// How one slice of a weight gets to all its holders.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// What, and who holds it.
+    pub shard: Shard,
+    /// Time on the host's link, once.
+    pub host: Picoseconds,
+    /// Times of the messages from each holder to the next one; none when every holder takes it from the host.
+    pub hops: Vec<Picoseconds>,
+}
+
+impl Load {
+    /// The holders, each with the card that it takes the slice from and the time that takes; from the host without one.
+    pub fn steps(&self) -> impl Iterator<Item = (SailId, Option<SailId>, Picoseconds)> {
+        let holders = &self.shard.holders;
+        holders.iter().enumerate().map(|(place, &sail)| match place.checked_sub(1) {
+            Some(before) if before < self.hops.len() => (sail, Some(holders[before]), self.hops[before]),
+            _ => (sail, None, self.host),
+        })
+    }
 }
 
 /// Consecutive segments on one group.

@@ -1,13 +1,13 @@
 //! From stages to a placement: every figure is computed again from the points, in integers, whoever found the stages.
 
 use crate::dynamic::{Cut, wanted};
-use crate::front::Point;
+use crate::front::{Detail, Point};
+use crate::load::load_plan;
 use crate::space::{Space, sails};
 use crate::stage::{Counts, mix};
 use sailplan_cost_model::lower_bound;
 use sailplan_ir::{
-    Attachment, Bytes, Certificate, Choice, Estimate, Hop, Picoseconds, Placement, Price, Resources, SailId, Stage,
-    Status,
+    Certificate, Choice, Estimate, Hop, Picoseconds, Placement, Price, Resources, SailId, Stage, Status,
 };
 
 /// A stage with its mix of points.
@@ -44,14 +44,15 @@ pub(crate) fn assemble(space: &Space<'_>, stages: &[Filled]) -> Placement {
     }
     let busy: Vec<SailId> = made.iter().flat_map(|stage| stage.sails.iter().copied()).collect();
     let unused = space.costs.fleet.ids().filter(|sail| !busy.contains(sail)).collect();
-    let estimate = estimate(space, &made, &totals);
+    let (loads, ready) = load_plan(space.costs, space.model, &made);
+    let estimate = estimate(space, &totals, ready);
     let certificate = Certificate {
         status: Status::OutOfBudget,
         method: String::new(),
         space: String::new(),
         bound: estimate.lower_bound,
     };
-    Placement { stages: made, unused, certificate, estimate }
+    Placement { stages: made, loads, unused, certificate, estimate }
 }
 
 fn hop(space: &Space<'_>, before: &Stage, cut: &Cut, totals: &mut Totals) -> Hop {
@@ -78,8 +79,9 @@ fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, totals
         // Every segment of the stage is counted once, so a point is left.
         let point = left[class].iter().position(|&count| count > 0).unwrap_or(0);
         left[class][point] = left[class][point].saturating_sub(1);
-        totals.prefill += front[class][point].prefill;
-        totals.decode += front[class][point].decode;
+        let [prefill, decode] = space.detail(&cut.group, class, point).totals();
+        totals.prefill += prefill;
+        totals.decode += decode;
         let index = choices.iter().position(|known| *known == (class, point)).unwrap_or_else(|| {
             choices.push((class, point));
             choices.len() - 1
@@ -92,36 +94,34 @@ fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, totals
         hop,
         segments: cut.segments.start as u32..cut.segments.end as u32,
         assignment,
-        choices: choices.iter().map(|&(class, point)| choice(&front[class][point])).collect(),
+        choices: choices
+            .iter()
+            .map(|&(class, point)| choice(&front[class][point], space.detail(&cut.group, class, point)))
+            .collect(),
         memory,
     }
 }
 
-fn choice(point: &Point) -> Choice {
+fn choice(point: &Point, detail: &Detail) -> Choice {
     let prices = |priced: &[crate::price::Priced]| -> Vec<Price> { priced.iter().map(|one| one.price).collect() };
     Choice {
-        form: point.extracted.form.clone(),
+        form: point.formed.form.clone(),
         partitions: point.partitions.clone(),
-        prefill: prices(&point.extracted.prefill),
-        decode: prices(&point.extracted.decode),
+        prefill: prices(&detail.prices[0]),
+        decode: prices(&detail.prices[1]),
     }
 }
 
-fn estimate(space: &Space<'_>, stages: &[Stage], totals: &Totals) -> Estimate {
+fn estimate(space: &Space<'_>, totals: &Totals, ready: Picoseconds) -> Estimate {
     let request = space.costs.request;
     let prefill = totals.prefill.total() * request.chunks();
     let decode = totals.decode.total();
     let by_resource = space.weighted_resources(totals.prefill, totals.decode);
-    let loads: Vec<Bytes> = stages.iter().flat_map(|stage| stage.memory.iter().map(|memory| memory.weights)).collect();
-    let load = match space.costs.fleet.host.attachment {
-        Attachment::Shared => loads.iter().copied().sum(),
-        Attachment::PerSail => loads.iter().copied().max().unwrap_or_default(),
-    };
     Estimate {
         request: prefill + decode * request.generate,
         prefill,
         decode,
-        ready: space.costs.fleet.host.latency + space.costs.fleet.host.rate.time(load),
+        ready,
         lower_bound: lower_bound(space.costs, space.model),
         objective: by_resource.total(),
         by_resource,
@@ -131,12 +131,11 @@ fn estimate(space: &Space<'_>, stages: &[Stage], totals: &Totals) -> Estimate {
 /// The proven bound on the objective when only the engine ran and some mix was not exact: each segment at its fastest
 /// point, without hops.
 pub(crate) fn relaxed(space: &Space<'_>) -> Picoseconds {
-    let request = space.costs.request;
     let fastest = |class: usize| {
         let groups = space.groups();
         let points = groups.iter().filter_map(|group| space.front(group)[class].first());
-        points.map(|point| point.objective(request)).min().unwrap_or_default()
+        points.map(|point| point.objective).min().unwrap_or_default()
     };
-    let per_class: Vec<Picoseconds> = (0..space.choices.len()).map(fastest).collect();
+    let per_class: Vec<Picoseconds> = (0..space.repertoires.len()).map(fastest).collect();
     space.model.segments.iter().map(|segment| per_class[segment.class.index()]).sum()
 }

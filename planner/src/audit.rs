@@ -1,7 +1,6 @@
 //! Tests only: evaluates every way of every class of a saturated layer on random tensors over several ranks, and
 //! compares with the layer evaluated whole. This checks rules, guards, layouts and partitions together.
 
-use crate::price::partitions;
 use crate::saturate::{Choices, Way, WayAction, saturate};
 use sailplan_ir::{Dim, Extents, Graph, Layout, Node, Op, Partition, Role, TensorId};
 use std::ops::Range;
@@ -295,6 +294,22 @@ fn assert_close(ours: &Dense, theirs: &Dense, what: &str) {
 /// A decoder with everything that can go wrong: 8 query heads on 4 KV heads, odd widths, an odd vocabulary.
 const DECODER: &str = "Decoder(name: \"audit\", hidden: 10, layers: 1, heads: 8, kv_heads: 4, head_dim: 2, ffn: 7,
     vocab: 11, context: 16, norm_epsilon: 1e-5, rope_base: 100.0, tied: false, dtypes: Dtypes(default: F32))";
+
+/// Even shares, shares in proportion to 1, 2, 3 …, and shares that leave the first rank out; every domain in single units.
+fn partitions(choices: &Choices, ranks: usize) -> Vec<Vec<Partition>> {
+    let domains = &choices.template.domains;
+    let rates: [Vec<u64>; 3] =
+        [vec![1; ranks], (1..=ranks as u64).collect(), (0..ranks as u64).map(|rank| rank.min(2)).collect()];
+    let cut = |rates: &Vec<u64>| {
+        let domain = |index: usize| {
+            let units = domains.units(sailplan_ir::DomainId(index as u32));
+            let dealt = Partition::proportional(units, 1, rates);
+            if dealt.divides() { dealt } else { Partition::balanced(units, 1, ranks) }
+        };
+        (0..domains.count()).map(domain).collect()
+    };
+    rates.iter().map(cut).collect()
+}
 
 fn audit(ranks: usize) -> usize {
     let model = sailplan_models::from_ron("audit.ron", DECODER).unwrap().model;

@@ -33,57 +33,96 @@ struct Reached {
 /// The cheapest chain; `None` when no cut of the segments fits. Ties go to fewer cards, then to the earlier cut.
 pub(crate) fn solve(space: &Space<'_>) -> Option<Chain> {
     let segments = space.model.segments.len();
-    let mut stages = Stages { space, known: BTreeMap::new(), exact: true };
+    let mut stages = Stages::new(space);
     // reached[end][segments]: the best way to have placed so many segments with the last stage ending at `end`.
     let mut reached: Vec<Vec<Option<Reached>>> = vec![vec![None; segments + 1]; space.cards + 1];
-    for end in 1..=space.cards {
-        for start in end.saturating_sub(space.largest)..end {
-            extend(&mut stages, &mut reached, start..end, segments);
+    for start in 0..space.cards {
+        let arrivals = arrivals(space, &reached, start, segments);
+        let ends = reached.iter_mut().enumerate().skip(start + 1).take(space.largest);
+        for (end, reached) in ends {
+            let group = start..end;
+            let spread = space.broadcast(&group);
+            let spread = space.weighted(spread.prefill, spread.decode);
+            if space.relaxed {
+                extend_freely(space, (&arrivals, spread), &group, reached);
+            } else {
+                extend(&mut stages, (&arrivals, spread), &group, reached);
+            }
         }
     }
     let best = (1..=space.cards).filter_map(|end| reached[end][segments].map(|found| (found.objective, end))).min()?;
     Some(Chain { cuts: trace(&reached, best.1, segments), exact: stages.exact })
 }
 
+/// For each number of segments, the cheapest way to have them placed and their value on the first card of a group, and
+/// where the stage before ends.
+type Arrivals = Vec<Option<(Picoseconds, usize)>>;
+
+/// Equal cards: a chain that starts later is the same chain under other names, and no card between stages is left out.
+fn arrivals(space: &Space<'_>, reached: &[Vec<Option<Reached>>], start: usize, segments: usize) -> Arrivals {
+    let ends = if space.uniform { start.max(1)..start + 1 } else { 1..start + 1 };
+    let hop = |end: usize| {
+        let hop = space.message(SailId(end as u16 - 1), SailId(start as u16));
+        (end, space.weighted(hop.prefill, hop.decode))
+    };
+    let hops: Vec<(usize, Picoseconds)> = ends.map(hop).collect();
+    let arrive = |first: usize| {
+        let options = hops.iter().filter_map(|&(end, hop)| Some((reached[end][first]?.objective + hop, end)));
+        options.min()
+    };
+    let none_before = (!space.uniform || start == 0).then_some((Picoseconds(0), 0));
+    (0..segments).map(|first| if first == 0 { none_before } else { arrive(first) }).collect()
+}
+
+/// What it takes until a group has the value after `first` segments: the first stage takes it from the host.
+fn before((arrivals, spread): (&Arrivals, Picoseconds), first: usize) -> Option<(Picoseconds, usize)> {
+    arrivals[first].map(|(time, from)| (if first == 0 { time } else { time + spread }, from))
+}
+
+fn improve(slot: &mut Option<Reached>, found: Reached) {
+    if slot.is_none_or(|known| found.objective < known.objective) {
+        *slot = Some(found);
+    }
+}
+
 /// Tries every run of segments on `group`, as the first stage or after every stage that ends at or before its start.
-fn extend(stages: &mut Stages<'_>, reached: &mut [Vec<Option<Reached>>], group: Interval, segments: usize) {
-    let spread = stages.space.broadcast(&group);
-    let spread = stages.space.weighted(spread.prefill, spread.decode);
-    for first in 0..segments {
-        let Some((before, from)) = arrival(stages.space, reached, &group, first, spread) else {
-            continue;
-        };
-        for (last, slot) in reached[group.end].iter_mut().enumerate().skip(first + 1) {
-            let Some(cost) = stages.cost(&group, first..last) else {
-                break;
-            };
-            let objective = before + cost;
-            if slot.is_none_or(|known| objective < known.objective) {
-                *slot = Some(Reached { objective, start: group.start, from, first_segment: first });
-            }
+fn extend(
+    stages: &mut Stages<'_>,
+    arriving: (&Arrivals, Picoseconds),
+    group: &Interval,
+    reached: &mut [Option<Reached>],
+) {
+    for first in 0..arriving.0.len() {
+        let Some((before, from)) = before(arriving, first) else { continue };
+        for (last, slot) in reached.iter_mut().enumerate().skip(first + 1) {
+            let Some(cost) = stages.cost(group, first..last) else { break };
+            improve(slot, Reached { objective: before + cost, start: group.start, from, first_segment: first });
         }
     }
 }
 
-/// The cheapest way to have `first` segments placed and their value on `group`.
-fn arrival(
+/// As `extend` where memory is left out of account: a stage then costs the sum of its segments, so the best first segment
+/// for one last segment is, up to the next one, the best for the next.
+fn extend_freely(
     space: &Space<'_>,
-    reached: &[Vec<Option<Reached>>],
+    arriving: (&Arrivals, Picoseconds),
     group: &Interval,
-    first: usize,
-    spread: Picoseconds,
-) -> Option<(Picoseconds, usize)> {
-    if first == 0 {
-        // Equal cards: a chain that starts later is the same chain under other names.
-        return (!space.uniform || group.start == 0).then_some((Picoseconds(0), 0));
+    reached: &mut [Option<Reached>],
+) {
+    let front = space.front(group);
+    let mut best: Option<Reached> = None;
+    for (index, segment) in space.model.segments.iter().enumerate() {
+        if let Some((before, from)) = before(arriving, index)
+            && best.is_none_or(|known| before < known.objective)
+        {
+            best = Some(Reached { objective: before, start: group.start, from, first_segment: index });
+        }
+        let point = front[segment.class.index()].first();
+        best = best.zip(point).map(|(known, point)| Reached { objective: known.objective + point.objective, ..known });
+        if let Some(found) = best {
+            improve(&mut reached[index + 1], found);
+        }
     }
-    let ends = if space.uniform { group.start..group.start + 1 } else { 1..group.start + 1 };
-    let options = ends.filter_map(|end| {
-        let known = reached[end][first]?;
-        let hop = space.message(SailId(end as u16 - 1), SailId(group.start as u16));
-        Some((known.objective + space.weighted(hop.prefill, hop.decode) + spread, end))
-    });
-    options.min()
 }
 
 fn trace(reached: &[Vec<Option<Reached>>], end: usize, segments: usize) -> Vec<Cut> {
@@ -98,33 +137,59 @@ fn trace(reached: &[Vec<Option<Reached>>], end: usize, segments: usize) -> Vec<C
     cuts
 }
 
-/// Costs of stages, remembered by group size and number of segments of each class.
+/// Costs of stages, remembered by group and by number of segments of each class.
 struct Stages<'a> {
     space: &'a Space<'a>,
-    known: BTreeMap<(Range2, Vec<u64>), Option<Picoseconds>>,
+    /// For each run of segments, a number that it shares with those that have as many of each class.
+    alike: Vec<Vec<usize>>,
+    /// What the numbers stand for.
+    wanted: Vec<Vec<u64>>,
+    known: BTreeMap<(usize, usize), Vec<Known>>,
     exact: bool,
 }
 
-type Range2 = (usize, usize);
+/// A cost, once it has been asked for.
+type Known = Option<Option<Picoseconds>>;
 
-impl Stages<'_> {
-    fn cost(&mut self, group: &Interval, segments: Range<usize>) -> Option<Picoseconds> {
-        let wanted = wanted(self.space, segments);
-        let key = if self.space.uniform { (0, group.len()) } else { (group.start, group.end) };
-        if let Some(&known) = self.known.get(&(key, wanted.clone())) {
-            return known;
+impl<'a> Stages<'a> {
+    fn new(space: &'a Space<'a>) -> Self {
+        let segments = if space.relaxed { 0 } else { space.model.segments.len() };
+        let mut numbers: BTreeMap<Vec<u64>, usize> = BTreeMap::new();
+        let mut wanted = Vec::new();
+        let mut alike = Vec::new();
+        for first in 0..segments {
+            let mut counts = vec![0; space.repertoires.len()];
+            let mut row = Vec::new();
+            for segment in &space.model.segments[first..] {
+                counts[segment.class.index()] += 1;
+                row.push(*numbers.entry(counts.clone()).or_insert_with(|| {
+                    wanted.push(counts.clone());
+                    wanted.len() - 1
+                }));
+            }
+            alike.push(row);
         }
-        let found = mix(self.space, group, &wanted);
+        Self { space, alike, wanted, known: BTreeMap::new(), exact: true }
+    }
+
+    fn cost(&mut self, group: &Interval, segments: Range<usize>) -> Option<Picoseconds> {
+        let number = self.alike[segments.start][segments.len() - 1];
+        let key = if self.space.uniform { (0, group.len()) } else { (group.start, group.end) };
+        let known = self.known.entry(key).or_insert_with(|| vec![None; self.wanted.len()]);
+        if let Some(cost) = known[number] {
+            return cost;
+        }
+        let found = mix(self.space, group, &self.wanted[number]);
         self.exact &= found.as_ref().is_none_or(|mix| mix.exact);
         let cost = found.map(|mix| mix.objective);
-        self.known.insert((key, wanted), cost);
+        known[number] = Some(cost);
         cost
     }
 }
 
 /// How many segments of each class a run has.
 pub(crate) fn wanted(space: &Space<'_>, segments: Range<usize>) -> Vec<u64> {
-    let mut counts = vec![0; space.choices.len()];
+    let mut counts = vec![0; space.repertoires.len()];
     for segment in &space.model.segments[segments] {
         counts[segment.class.index()] += 1;
     }

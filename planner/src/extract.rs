@@ -1,87 +1,52 @@
-//! The best form for a group: an integer program over the saturated choices of a layer class. Both phases are extracted
-//! at once, because they share weights and caches; a shared value is paid once; selections are acyclic.
+//! The best form for a group as an integer program over the saturated choices of a layer class: the certificate of what
+//! the walk through the trellis finds. Both phases are extracted at once, because they share weights and caches; a
+//! shared value is paid once; selections are acyclic.
 //!
 //! Rows: the root is made; a way needs its operands; of a class at most one way is used; **mandatory** rows (every
 //! operator of the template is applied in some layout) and **cut-set** rows (inside a strongly connected set S of
 //! classes, whatever is made in S is made at first by a way without operands in S) keep the relaxation tight and the
 //! answer acyclic without level variables.
 
-use crate::price::{Priced, Site};
+use crate::paths::Selection;
+use crate::price::Site;
 use crate::saturate::{Choices, WayAction};
 use crate::solver;
+use crate::table::PriceTable;
+use crate::trellis::Made;
 use good_lp::{Constraint, Expression, ProblemVariables, Solution, Variable, constraint, variable};
 use petgraph::graph::{DiGraph, NodeIndex};
-use sailplan_cost_model::Phase;
-use sailplan_ir::{Bytes, ClassId, Form, Instruction, MemoryUse, Program, Role, TensorId, ValueId};
+use sailplan_ir::{Bytes, Instruction, Picoseconds, Program, TensorId, ValueId};
 use std::collections::BTreeMap;
-
-/// Prices of all ways of all classes in one phase; `None` where the group cannot do it.
-pub(crate) type PriceTable = Vec<Vec<Option<Priced>>>;
 
 /// What the extraction minimises and respects.
 pub(crate) struct Goal {
     /// How often a phase counts.
-    pub(crate) weights: [f64; 2],
+    pub(crate) weights: [u64; 2],
     /// Largest weights + caches on each rank, when limited.
     pub(crate) limit: Option<Bytes>,
-    /// Only a form with a smaller value is of interest.
-    pub(crate) beat: Option<f64>,
 }
-
-/// A form and what it costs on the group it was made for.
-#[derive(Clone, Debug)]
-pub(crate) struct Extracted {
-    pub(crate) form: Form,
-    pub(crate) prefill: Vec<Priced>,
-    pub(crate) decode: Vec<Priced>,
-    pub(crate) residents: Vec<MemoryUse>,
-    /// The value that was minimised: weighted microseconds.
-    pub(crate) value: f64,
-}
-
-pub(crate) const PHASES: [Phase; 2] = [Phase::Prefill, Phase::Decode];
 
 /// Largest strongly connected set whose subsets are all written as rows.
 const MAX_CUT_SET: usize = 6;
 
-/// The prices of a group, with what it cannot do left out.
-pub(crate) fn price_table(choices: &Choices, site: &Site<'_>, phase: Phase) -> PriceTable {
-    let legal: Vec<bool> = (0..choices.classes.len()).map(|class| site.legal(choices, class)).collect();
-    let priced = |class: usize, way: &crate::saturate::Way| {
-        let possible = legal[class] && way.inputs.iter().all(|&input| legal[input]);
-        possible.then(|| site.price(choices, class, way, phase))
-    };
-    (0..choices.classes.len())
-        .map(|class| choices.classes[class].ways.iter().map(|way| priced(class, way)).collect())
-        .collect()
-}
-
-/// The cheapest form, or `None` when the memory limit admits none. The rows are so tight that the relaxation mostly ends
-/// at a whole solution, which then is the optimum; only otherwise branch and bound is needed.
+/// The cheapest form and its value in microseconds, or `None` when the memory limit admits none. The rows are so tight
+/// that the relaxation mostly ends at a whole solution, which then is the optimum; only otherwise branch and bound is
+/// needed.
 pub(crate) fn extract(
     choices: &Choices,
-    class: ClassId,
     site: &Site<'_>,
     tables: &[PriceTable; 2],
     goal: &Goal,
-) -> Result<Option<Extracted>, String> {
-    let beaten = |value: f64| goal.beat.is_some_and(|known| value >= known);
-    let (selection, value) = match solve(choices, site, tables, goal, Kind::Relaxed)? {
-        Answer::Infeasible => return Ok(None),
-        Answer::Whole(_, value) | Answer::Fractional(value) if beaten(value) => return Ok(None),
-        Answer::Whole(selection, value) => (selection, value),
-        Answer::Fractional(_) => match solve(choices, site, tables, goal, Kind::Integer)? {
-            Answer::Whole(selection, value) => (selection, value),
-            Answer::Infeasible => return Ok(None),
-            Answer::Fractional(_) => return Err("the solver gave a fraction for an integer".into()),
+) -> Result<Option<(Selection, f64)>, String> {
+    match solve(choices, site, tables, goal, Kind::Relaxed)? {
+        Answer::Infeasible => Ok(None),
+        Answer::Whole(selection, value) => Ok(Some((selection, value))),
+        Answer::Fractional => match solve(choices, site, tables, goal, Kind::Integer)? {
+            Answer::Whole(selection, value) => Ok(Some((selection, value))),
+            Answer::Infeasible => Ok(None),
+            Answer::Fractional => Err("the solver gave a fraction for an integer".into()),
         },
-    };
-    let [prefill, decode] = selection;
-    let (prefill, prefill_prices) = linearise(choices, &prefill, &tables[0])?;
-    let (decode, decode_prices) = linearise(choices, &decode, &tables[1])?;
-    let form = Form { class, prefill, decode };
-    let residents = (0..site.group.len()).map(|rank| held_by(choices, site, &form, rank)).collect();
-    Ok(Some(Extracted { form, prefill: prefill_prices, decode: decode_prices, residents, value }))
+    }
 }
 
 /// Whether variables may take fractions.
@@ -100,13 +65,9 @@ impl Kind {
     }
 }
 
-/// For each phase and class, the way that was chosen.
-type Selection = [Vec<Option<usize>>; 2];
-
-/// Values are what was minimised; a fractional one is a bound.
 enum Answer {
     Infeasible,
-    Fractional(f64),
+    Fractional,
     Whole(Selection, f64),
 }
 
@@ -118,7 +79,8 @@ fn solve(
     kind: Kind,
 ) -> Result<Answer, String> {
     let mut variables = ProblemVariables::new();
-    let used: Vec<Ways> = tables.iter().map(|table| declare(&mut variables, table, kind)).collect();
+    let used: Vec<Ways> =
+        tables.iter().map(|table| declare(&mut variables, table, choices.classes.len(), kind)).collect();
     let mut rows = Vec::new();
     for ways in &used {
         program_rows(choices, ways, &mut rows);
@@ -132,9 +94,9 @@ fn solve(
         (value - value.round()).abs() < WHOLE
     };
     if !all.into_iter().all(whole) {
-        return Ok(Answer::Fractional(solution.eval(&objective)));
+        return Ok(Answer::Fractional);
     }
-    let selection = [0, 1].map(|phase| decode_selection(choices, &used[phase], &solution));
+    let selection = [0, 1].map(|phase| chosen(&used[phase], &solution));
     Ok(Answer::Whole(selection, solution.eval(&objective)))
 }
 
@@ -144,9 +106,9 @@ const WHOLE: f64 = 1e-6;
 /// For each class and way, its variable when the group can do it.
 type Ways = Vec<Vec<Option<Variable>>>;
 
-fn declare(variables: &mut ProblemVariables, table: &PriceTable, kind: Kind) -> Ways {
-    let mut one = |price: &Option<Priced>| price.map(|_| kind.add(variables));
-    table.iter().map(|ways| ways.iter().map(&mut one).collect()).collect()
+fn declare(variables: &mut ProblemVariables, table: &PriceTable, classes: usize, kind: Kind) -> Ways {
+    let mut one = |price: &Option<Picoseconds>| price.map(|_| kind.add(variables));
+    (0..classes).map(|class| table.of(class).iter().map(&mut one).collect()).collect()
 }
 
 fn made(ways: &Ways, class: usize) -> Expression {
@@ -245,8 +207,7 @@ fn resident_rows(
     let mut layouts: BTreeMap<TensorId, Expression> = BTreeMap::new();
     let mut bytes: Vec<Expression> = vec![Expression::default(); site.group.len()];
     for (class, entry) in choices.classes.iter().enumerate() {
-        let role = choices.template.graph[entry.fact.tensor].role;
-        if !matches!(role, Role::Weight | Role::Cache) || used[0][class].iter().flatten().next().is_none() {
+        if !choices.is_resident(class) || used[0][class].iter().flatten().next().is_none() {
             continue;
         }
         let resident = kind.add(variables);
@@ -274,11 +235,11 @@ fn megabytes(bytes: Bytes) -> f64 {
 fn objective(used: &[Ways], tables: &[PriceTable; 2], goal: &Goal, held: &[Variable]) -> Expression {
     let mut sum = Expression::default();
     for (phase, ways) in used.iter().enumerate() {
-        for (variables, prices) in ways.iter().zip(&tables[phase]) {
-            for (variable, priced) in variables.iter().zip(prices) {
-                if let (Some(variable), Some(priced)) = (variable, priced) {
-                    let micros = priced.price.time.0 as f64 / 1e6;
-                    sum += (micros * goal.weights[phase] + 1e-6) * *variable;
+        for (class, variables) in ways.iter().enumerate() {
+            for (variable, time) in variables.iter().zip(tables[phase].of(class)) {
+                if let (Some(variable), Some(time)) = (variable, time) {
+                    let micros = time.0 as f64 / 1e6;
+                    sum += (micros * goal.weights[phase] as f64 + 1e-6) * *variable;
                 }
             }
         }
@@ -287,39 +248,40 @@ fn objective(used: &[Ways], tables: &[PriceTable; 2], goal: &Goal, held: &[Varia
     sum
 }
 
-/// For each class, the way that was chosen.
-fn decode_selection(choices: &Choices, used: &Ways, solution: &impl Solution) -> Vec<Option<usize>> {
-    let chosen = |class: usize| {
-        used[class].iter().position(|variable| variable.is_some_and(|variable| solution.value(variable) > 0.5))
+fn chosen(used: &Ways, solution: &impl Solution) -> Vec<Made> {
+    let way = |ways: &Vec<Option<Variable>>| {
+        ways.iter().position(|variable| variable.is_some_and(|variable| solution.value(variable) > 0.5))
     };
-    (0..choices.classes.len()).map(chosen).collect()
+    used.iter().enumerate().filter_map(|(class, ways)| way(ways).map(|way| (class, way))).collect()
 }
 
-/// The chosen ways in an order in which operands come first: leaves by tensor, then depth first from the root.
-fn linearise(
-    choices: &Choices,
-    chosen: &[Option<usize>],
-    table: &PriceTable,
-) -> Result<(Program, Vec<Priced>), String> {
+/// The chosen ways in an order in which operands come first: leaves by tensor, then depth first from the root. Weights
+/// and caches have one way, which need not be among them.
+pub(crate) fn linearise(choices: &Choices, ways: &[Made]) -> Result<(Program, Vec<Made>), String> {
+    let mut chosen: Vec<Option<usize>> = vec![None; choices.classes.len()];
+    for &(class, way) in ways {
+        chosen[class] = Some(way);
+        let inputs = choices.classes[class].ways[way].inputs.iter();
+        inputs.filter(|&&input| choices.is_resident(input)).for_each(|&input| chosen[input] = Some(0));
+    }
     let mut program = Program::default();
-    let mut prices = Vec::new();
     let mut values: Vec<Option<ValueId>> = vec![None; choices.classes.len()];
-    let order = order(choices, chosen)?;
-    for class in order {
+    let mut made = Vec::new();
+    for class in order(choices, &chosen)? {
         let entry = &choices.classes[class];
-        let way = chosen[class].ok_or("the solver left an operand out")?;
+        let way = chosen[class].ok_or("an operand was left out")?;
         let inputs: Option<Vec<ValueId>> = entry.ways[way].inputs.iter().map(|&input| values[input]).collect();
         values[class] = Some(ValueId(program.instructions.len() as u32));
         program.instructions.push(Instruction {
             action: entry.ways[way].action.action(),
-            inputs: inputs.ok_or("the solver left an operand out")?,
+            inputs: inputs.ok_or("an operand was left out")?,
             tensor: entry.fact.tensor,
             layout: entry.fact.layout,
         });
-        prices.push(table[class][way].ok_or("the solver chose what the group cannot do")?);
+        made.push((class, way));
     }
     let problems = sailplan_ir::check_layouts(&choices.template.graph, &program);
-    if problems.0.is_empty() { Ok((program, prices)) } else { Err(format!("the extracted form is wrong: {problems}")) }
+    if problems.0.is_empty() { Ok((program, made)) } else { Err(format!("the extracted form is wrong: {problems}")) }
 }
 
 /// Depth first; classes that nothing needs are left out. Operators that nothing reads (appends of state that this phase
@@ -358,13 +320,4 @@ fn order(choices: &Choices, chosen: &[Option<usize>]) -> Result<Vec<usize>, Stri
         }
     }
     Ok(order)
-}
-
-fn held_by(choices: &Choices, site: &Site<'_>, form: &Form, rank: usize) -> MemoryUse {
-    let classes = choices.classes.iter().enumerate();
-    let residents = form.residents();
-    classes
-        .filter(|(_, entry)| residents.contains(&(entry.fact.tensor, entry.fact.layout)))
-        .map(|(class, _)| site.resident(choices, class, rank))
-        .fold(MemoryUse::default(), |sum, one| sum + one)
 }

@@ -1,118 +1,316 @@
-//! The points of a layer class on a group: forms from the fastest to the smallest, over the partitions worth trying.
+//! The points of a layer class on a group: the fastest form over all shares, and, where memory counts, every form that is
+//! smaller and slower.
 
-use crate::extract::{Extracted, Goal, PHASES, extract, price_table};
-use crate::price::{Site, partitions};
-use crate::saturate::Choices;
+use crate::extract::{Goal, extract};
+use crate::paths::{Ahead, Cost, Selection, Walk};
+use crate::price::{Priced, Site};
+use crate::repertoire::{Formed, Repertoire};
+use crate::shares;
+use crate::space::Manner;
+use crate::table::{Exchanges, PHASES, PriceTable, price_tables};
+use crate::trellis::Made;
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{
-    ActivationNeed, Bytes, ClassId, MemoryUse, Partition, Picoseconds, RankView, Request, Resources, SailId,
-};
+use sailplan_ir::{ActivationNeed, Bytes, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId};
+use std::cell::OnceCell;
+use std::rc::Rc;
 
 /// One form with one set of partitions on one group.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Point {
-    pub(crate) extracted: Extracted,
+    pub(crate) formed: Rc<Formed>,
     pub(crate) partitions: Vec<Partition>,
-    pub(crate) prefill: Resources,
-    pub(crate) decode: Resources,
-    /// What each rank needs for activations: [prefill, decode].
-    pub(crate) needs: Vec<[ActivationNeed; 2]>,
+    /// The value that is minimised, for one segment.
+    pub(crate) objective: Picoseconds,
+    /// For each rank, its sort.
+    sort_of: Vec<usize>,
+    /// By sort.
+    residents: Vec<MemoryUse>,
+    detail: OnceCell<Detail>,
+}
+
+/// What only points need that come into question.
+#[derive(Debug)]
+pub(crate) struct Detail {
+    /// Prices of the instructions in both phases.
+    pub(crate) prices: [Vec<Priced>; 2],
+    /// By sort, what activations need in both phases.
+    needs: Vec<[ActivationNeed; 2]>,
 }
 
 impl Point {
-    /// The value that is minimised, for one segment.
-    pub(crate) fn objective(&self, request: &Request) -> Picoseconds {
-        let (prefill, decode) = request.weights();
-        self.prefill.total() * prefill.saturating_mul(request.chunks()) + self.decode.total() * decode
-    }
-
     pub(crate) fn resident(&self, rank: usize) -> MemoryUse {
-        self.extracted.residents[rank]
+        self.residents[self.sort_of[rank]]
     }
 
-    fn fullest(&self) -> Bytes {
-        self.extracted.residents.iter().map(MemoryUse::total).max().unwrap_or_default()
+    /// Prices and needs, computed when they are first asked for.
+    pub(crate) fn detail(&self, repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId]) -> &Detail {
+        self.detail.get_or_init(|| {
+            let site = Site::new(costs, group, &self.partitions);
+            let choices = &repertoire.choices;
+            let price = |phase: usize| -> Vec<Priced> {
+                let ways = self.formed.ways[phase].iter();
+                ways.map(|&(class, way)| site.price(choices, class, &choices.classes[class].ways[way], PHASES[phase]))
+                    .collect()
+            };
+            let prices = [price(0), price(1)];
+            let needs = site.sorts.iter().map(|&rank| self.needs(repertoire, &site, &prices, rank)).collect();
+            Detail { prices, needs }
+        })
     }
-}
 
-/// More points than this are not kept; the sweep goes from the fastest down.
-const MAX_POINTS: usize = 8;
-
-/// The points of a class on a group, fastest first; each later one is smaller. With `fastest` only the first.
-pub(crate) fn points(
-    choices: &Choices,
-    class: ClassId,
-    costs: &CostModel<'_>,
-    group: &[SailId],
-    fastest: bool,
-) -> Result<Vec<Point>, String> {
-    let mut all: Vec<Point> = Vec::new();
-    for partitions in partitions(choices, group.len()) {
-        let site = Site { costs, group, partitions: &partitions };
-        sweep(choices, class, &site, fastest, &mut all)?;
-    }
-    all.sort_by_key(|point| (point.objective(costs.request), point.fullest()));
-    let mut kept: Vec<Point> = Vec::new();
-    for point in all {
-        if kept.last().is_none_or(|last| !fastest && point.fullest() < last.fullest()) {
-            kept.push(point);
-        }
-    }
-    kept.truncate(MAX_POINTS);
-    Ok(kept)
-}
-
-fn sweep(
-    choices: &Choices,
-    class: ClassId,
-    site: &Site<'_>,
-    fastest: bool,
-    all: &mut Vec<Point>,
-) -> Result<(), String> {
-    let tables = PHASES.map(|phase| price_table(choices, site, phase));
-    let (prefill, decode) = site.costs.request.weights();
-    let weights = [(prefill * site.costs.request.chunks()) as f64, decode as f64].map(|weight| weight.max(1e-6));
-    let known = all.iter().map(|point| point.extracted.value).min_by(f64::total_cmp);
-    let beat = known.filter(|_| fastest);
-    let mut limit = None;
-    for _ in 0..MAX_POINTS {
-        let Some(found) = extract(choices, class, site, &tables, &Goal { weights, limit, beat })? else {
-            break;
-        };
-        let point = point(choices, site, found);
-        limit = Some(point.fullest() - Bytes(1));
-        all.push(point);
-        if fastest || site.group.len() < 2 {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn point(choices: &Choices, site: &Site<'_>, extracted: Extracted) -> Point {
-    let sum =
-        |prices: &[crate::price::Priced]| prices.iter().fold(Resources::default(), |sum, one| sum + one.resources);
-    let (prefill, decode) = (sum(&extracted.prefill), sum(&extracted.decode));
-    let request = site.costs.request;
-    let (graph, domains) = (&choices.template.graph, &choices.template.domains);
-    let need = |rank: usize| {
+    fn needs(
+        &self,
+        repertoire: &Repertoire,
+        site: &Site<'_>,
+        prices: &[Vec<Priced>; 2],
+        rank: usize,
+    ) -> [ActivationNeed; 2] {
+        let request = site.costs.request;
         let view = |limit| RankView {
-            template: graph,
-            domains,
+            template: &repertoire.choices.template.graph,
+            domains: &repertoire.choices.template.domains,
             partitions: site.partitions,
             rank,
             limit,
-            alignment: site.costs.fleet.kind(site.group[rank]).granularity,
+            alignment: site.costs.kind(site.group[rank]).granularity,
             wire: request.wire,
         };
-        let of = |view: RankView<'_>, program, prices: &[crate::price::Priced]| {
+        let of = |view: RankView<'_>, program, prices: &[Priced]| {
             view.activations(program, |index| prices[index].price.algorithm).need
         };
+        let form = &self.formed.form;
         [
-            of(view(request.prefill_limit()), &extracted.form.prefill, &extracted.prefill),
-            of(view(request.decode_limit()), &extracted.form.decode, &extracted.decode),
+            of(view(request.prefill_limit()), &form.prefill, &prices[0]),
+            of(view(request.decode_limit()), &form.decode, &prices[1]),
         ]
-    };
-    let needs = (0..site.group.len()).map(need).collect();
-    Point { extracted, partitions: site.partitions.to_vec(), prefill, decode, needs }
+    }
+
+    /// Whether this point is as fast as another one and holds as little on every rank.
+    fn covers(&self, other: &Self) -> bool {
+        let smaller = |rank: usize| self.resident(rank).total() <= other.resident(rank).total();
+        self.objective <= other.objective && (0..self.sort_of.len()).all(smaller)
+    }
+}
+
+impl Detail {
+    /// What activations need on a rank, in both phases.
+    pub(crate) fn needs(&self, point: &Point, rank: usize) -> [ActivationNeed; 2] {
+        self.needs[point.sort_of[rank]]
+    }
+
+    /// Sums over one segment.
+    pub(crate) fn totals(&self) -> [Resources; 2] {
+        let sum = |prices: &[Priced]| prices.iter().fold(Resources::default(), |sum, one| sum + one.resources);
+        [sum(&self.prices[0]), sum(&self.prices[1])]
+    }
+}
+
+/// More points than this are not kept: the fastest ones and the smallest.
+const MAX_POINTS: usize = 12;
+/// More combinations of shares than this are not tried where memory counts.
+const MAX_COMBINATIONS: usize = 8;
+
+/// A way in use, with its phase.
+type Used = (usize, Made);
+
+/// A class on a group, with the shares that come into question.
+pub(crate) struct Station<'a> {
+    pub(crate) repertoire: &'a Repertoire,
+    pub(crate) costs: &'a CostModel<'a>,
+    pub(crate) group: &'a [SailId],
+    /// Partitions by domain.
+    options: Vec<Vec<Partition>>,
+    /// Prices with the first partition of every domain, with the second, and so on.
+    rounds: Vec<[PriceTable; 2]>,
+    weights: [u64; 2],
+}
+
+impl<'a> Station<'a> {
+    pub(crate) fn new(
+        repertoire: &'a Repertoire,
+        costs: &'a CostModel<'a>,
+        group: &'a [SailId],
+        manner: Manner,
+    ) -> Self {
+        let template = &repertoire.choices.template;
+        let options = match manner {
+            Manner::Any => shares::options(&template.graph, &template.domains, costs, group),
+            Manner::AllReduce => shares::even(&template.graph, &template.domains, group.len()),
+        };
+        let most = options.iter().map(Vec::len).max().unwrap_or(1);
+        let mut exchanges = Exchanges::default();
+        let round = |round: usize| {
+            let partitions: Vec<Partition> =
+                options.iter().map(|options| options[round.min(options.len() - 1)].clone()).collect();
+            let site = Site::new(costs, group, &partitions);
+            let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut exchanges);
+            tables.map(|table| table.without(&repertoire.choices, |way| manner == Manner::AllReduce && way.cuts()))
+        };
+        let rounds = (0..most).map(round).collect();
+        let (prefill, decode) = costs.request.weights();
+        let weights = [prefill.saturating_mul(costs.request.chunks()), decode];
+        Self { repertoire, costs, group, options, rounds, weights }
+    }
+
+    /// The fastest point: exact over all forms and all combinations of shares. Every way is first priced with whichever
+    /// share suits it; where the ways of a domain then disagree, each of its shares is tried.
+    pub(crate) fn fastest(&self) -> Result<Option<Point>, String> {
+        let allowed = self.options.iter().map(|options| (0..options.len()).collect()).collect();
+        let (mut best, mut ahead) = (None, None);
+        self.branch(allowed, &mut ahead, &mut best);
+        best.map(|found: Found| self.point(found.shares, found.selection, found.cost)).transpose()
+    }
+
+    fn branch(&self, allowed: Vec<Vec<usize>>, ahead: &mut Option<Ahead>, best: &mut Option<Found>) {
+        let tables = self.optimistic(&allowed);
+        let walk = Walk { trellis: &self.repertoire.trellis, tables: &tables, weights: self.weights };
+        // At the root what is ahead is exact, so that only the path to the answer is looked at.
+        let known = best.as_ref().map(|known| known.cost);
+        let root = ahead.is_none();
+        let bounds = ahead.get_or_insert_with(|| walk.ahead());
+        let most = if root { bounds.whole().more() } else { known.unwrap_or(Cost::NEVER) };
+        let Some((selection, bound)) = walk.fastest(bounds, most) else { return };
+        let used = self.by_domain(&selection);
+        let pick = |(domain, options): (usize, &Vec<usize>)| {
+            let costs = options.iter().map(|&share| (self.cost(&used[domain], share), share));
+            costs.min().unwrap_or((Cost::NEVER, 0))
+        };
+        let picked: Vec<(Cost, usize)> = allowed.iter().enumerate().map(pick).collect();
+        let free = self.cost(&used[allowed.len()], 0);
+        let cost = picked.iter().fold(free, |sum, &(cost, _)| sum.plus(cost));
+        if cost.possible() && best.as_ref().is_none_or(|known| cost < known.cost) {
+            *best = Some(Found { shares: picked.iter().map(|&(_, share)| share).collect(), selection, cost });
+        }
+        if cost == bound {
+            return;
+        }
+        let gap = |domain: usize| picked[domain].0.objective - self.sum(&used[domain], &tables).objective;
+        let open = (0..allowed.len()).filter(|&domain| allowed[domain].len() > 1);
+        let Some(domain) = open.max_by_key(|&domain| (gap(domain), allowed[domain].len())) else { return };
+        // The share that suits these ways first, so that the others can be left out for their bound.
+        let (first, rest): (Vec<usize>, Vec<usize>) =
+            allowed[domain].iter().partition(|&&share| share == picked[domain].1);
+        for share in first.into_iter().chain(rest) {
+            let mut one = allowed.clone();
+            one[domain] = vec![share];
+            self.branch(one, ahead, best);
+        }
+    }
+
+    fn sum(&self, used: &[Used], tables: &[PriceTable; 2]) -> Cost {
+        let one = |&(phase, made): &Used| Cost::of(tables[phase].at(made), self.weights[phase]);
+        used.iter().map(one).fold(Cost::default(), Cost::plus)
+    }
+
+    /// For every way the least price over the shares that are allowed.
+    fn optimistic(&self, allowed: &[Vec<usize>]) -> [PriceTable; 2] {
+        let table = |phase: usize| {
+            let all = |share: usize| &self.rounds[share][phase];
+            PriceTable::least(&self.repertoire.domains, all(0), |domain| &allowed[domain], all)
+        };
+        [table(0), table(1)]
+    }
+
+    /// The ways of a selection by domain, those of none last.
+    fn by_domain(&self, selection: &Selection) -> Vec<Vec<Used>> {
+        let mut used = vec![Vec::new(); self.options.len() + 1];
+        for (phase, ways) in selection.iter().enumerate() {
+            for &(class, way) in ways {
+                let domain = self.repertoire.domain_of((class, way)).unwrap_or(self.options.len());
+                used[domain].push((phase, (class, way)));
+            }
+        }
+        used
+    }
+
+    fn cost(&self, used: &[Used], share: usize) -> Cost {
+        self.sum(used, &self.rounds[share])
+    }
+
+    fn point(&self, shares: Vec<usize>, selection: Selection, cost: Cost) -> Result<Point, String> {
+        let partitions: Vec<Partition> =
+            shares.iter().zip(&self.options).map(|(&share, options)| options[share].clone()).collect();
+        let formed = self.repertoire.form(&selection)?;
+        let site = Site::new(self.costs, self.group, &partitions);
+        let residents =
+            site.sorts.iter().map(|&rank| site.held(&self.repertoire.choices, &formed.form, rank)).collect();
+        let (objective, sort_of) = (Picoseconds(cost.objective), site.sort_of);
+        Ok(Point { formed, partitions, objective, sort_of, residents, detail: OnceCell::new() })
+    }
+
+    /// The fastest form with the shares of a point, once more as an integer program.
+    ///
+    /// # Errors
+    /// The two disagree, or the solver fails: a bug.
+    pub(crate) fn certify(&self, point: &Point) -> Result<(), String> {
+        let site = Site::new(self.costs, self.group, &point.partitions);
+        let Repertoire { choices, rates, trellis, .. } = self.repertoire;
+        let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
+        let walked = Walk { trellis, tables: &tables, weights: self.weights }.ahead().whole().objective as f64 / 1e6;
+        let goal = Goal { weights: self.weights, limit: None };
+        let program = extract(choices, &site, &tables, &goal)?.map(|(_, value)| value);
+        match program {
+            Some(program) if (program - walked).abs() <= 1e-6 * walked + 1e-3 => Ok(()),
+            other => Err(format!("the fastest form takes {walked} µs, as an integer program {other:?} µs")),
+        }
+    }
+
+    /// All points that are not covered by another, fastest first, and whether these are all.
+    pub(crate) fn front(&self) -> Result<(Vec<Point>, bool), String> {
+        let mut kept: Vec<Point> = Vec::new();
+        let combinations = self.combinations();
+        let all: usize = self.options.iter().map(Vec::len).product();
+        for shares in &combinations {
+            for point in self.sweep(shares)? {
+                if !kept.iter().any(|known| known.covers(&point)) {
+                    kept.retain(|known| !point.covers(known));
+                    kept.push(point);
+                }
+            }
+        }
+        kept.sort_by_key(|point| (point.objective, point.residents.iter().map(MemoryUse::total).max()));
+        let complete = kept.len() <= MAX_POINTS && combinations.len() == all;
+        if kept.len() > MAX_POINTS {
+            kept.drain(MAX_POINTS / 2..kept.len() - MAX_POINTS / 2);
+        }
+        Ok((kept, complete))
+    }
+
+    fn combinations(&self) -> Vec<Vec<usize>> {
+        let mut all: Vec<Vec<usize>> = vec![Vec::new()];
+        for options in &self.options {
+            let shares = 0..options.len();
+            all = all.iter().flat_map(|known| shares.clone().map(|share| [&known[..], &[share]].concat())).collect();
+            all.sort_by_key(|known| known.iter().sum::<usize>());
+            all.truncate(MAX_COMBINATIONS);
+        }
+        all
+    }
+
+    fn sweep(&self, shares: &[usize]) -> Result<Vec<Point>, String> {
+        let partitions: Vec<Partition> =
+            shares.iter().zip(&self.options).map(|(&share, options)| options[share].clone()).collect();
+        let site = Site::new(self.costs, self.group, &partitions);
+        let tables = self.optimistic(&shares.iter().map(|&share| vec![share]).collect::<Vec<_>>());
+        let walk = Walk { trellis: &self.repertoire.trellis, tables: &tables, weights: self.weights };
+        let choices = &self.repertoire.choices;
+        let bytes = |class: usize| -> Vec<Bytes> {
+            site.sorts.iter().map(|&rank| site.resident(choices, class, rank).total()).collect()
+        };
+        let held: Vec<Vec<Bytes>> = (0..choices.classes.len()).map(bytes).collect();
+        let room = |&rank: &usize| {
+            let kind = self.costs.kind(self.group[rank]);
+            kind.memory - kind.reserve
+        };
+        let most: Vec<Bytes> = site.sorts.iter().map(room).collect();
+        let found = walk.front(&held, &most);
+        found.into_iter().map(|(selection, cost)| self.point(shares.to_vec(), selection, cost)).collect()
+    }
+}
+
+/// An answer of the search over shares.
+struct Found {
+    shares: Vec<usize>,
+    selection: Selection,
+    cost: Cost,
 }

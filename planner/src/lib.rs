@@ -7,31 +7,45 @@ mod analysis;
 mod assemble;
 #[cfg(test)]
 mod audit;
+mod baselines;
+#[cfg(test)]
+mod checks;
 #[cfg(test)]
 mod derived;
 mod dynamic;
 mod extract;
 mod front;
 mod language;
+mod load;
 mod outcome;
+mod paths;
 mod price;
 mod program;
+mod repertoire;
 mod rules;
 mod saturate;
+mod shares;
 mod solver;
 mod space;
 mod stage;
+mod table;
+mod trellis;
 
+pub use baselines::{Baseline, Simpler, baselines};
 pub use outcome::{NoPlan, Outcome, PlaceError, Search};
 pub use rules::Rule;
 pub use saturate::Saturation;
 pub use space::Family;
 
 use assemble::Filled;
+use repertoire::Repertoire;
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Bytes, Certificate, Graph, LayerClass, Model, Picoseconds, Placement, Role, Status, Verified};
-use saturate::Choices;
-use space::Space;
+use sailplan_ir::{
+    Bytes, Certificate, ClassId, Graph, LayerClass, Model, Picoseconds, Placement, Role, Status, Verified,
+};
+use space::{Manner, Scope, Space};
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// How far to search.
 #[derive(Clone, Copy, Default)]
@@ -73,9 +87,10 @@ pub fn rule_table(class: &LayerClass) -> Vec<Rule> {
 /// `NoPlan` with the demands in bytes when nothing fits; `Internal` when the planner contradicts itself.
 pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) -> Result<Outcome, PlaceError> {
     fits_in_all(model, costs, config.family)?;
-    let choices = saturate_all(model).map_err(PlaceError::Internal)?;
+    let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
     let build = |relaxed| {
-        Space::new(model, costs, &choices, config.family, relaxed, config.progress).map_err(PlaceError::Internal)
+        let scope = Scope { family: config.family, relaxed, ..Scope::default() };
+        Space::new(model, costs, &repertoires, scope, config.progress).map_err(PlaceError::Internal)
     };
     let mut space = build(true)?;
     let mut chain = dynamic::solve(&space);
@@ -85,7 +100,7 @@ pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>)
         chain = dynamic::solve(&space);
         engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
     }
-    let mut search = figures(&choices, &space);
+    let mut search = figures(&repertoires, &space);
     let columns = program::columns(&space);
     let solved = if config.prove || columns <= program::SMALL {
         if let Some(report) = config.progress {
@@ -98,33 +113,57 @@ pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>)
     if let Some(solved) = &solved {
         (search.columns, search.rows) = (solved.columns, solved.rows);
     }
-    let exact = chain.as_ref().is_none_or(|chain| chain.exact);
+    let exact = space.complete && chain.as_ref().is_none_or(|chain| chain.exact);
     let proven = solved.map(|solved| solved.stages);
     let placement = decide(&space, engine, proven, exact)?.ok_or_else(|| no_plan(&space))?;
+    if config.prove {
+        certify_forms(&space, &placement).map_err(PlaceError::Internal)?;
+    }
     Ok(Outcome { placement, search })
 }
 
-/// A placement with the given stages: runs of cards with runs of segments, in order. For baselines.
+/// The fastest form of every class on every group in use, once more by integer program.
+fn certify_forms(space: &Space<'_>, placement: &Placement) -> Result<(), String> {
+    for stage in &placement.stages {
+        let (Some(first), Some(last)) = (stage.sails.first(), stage.sails.last()) else { continue };
+        let classes: BTreeSet<ClassId> = stage.choices.iter().map(|choice| choice.form.class).collect();
+        for class in classes {
+            space.certify(&(first.index()..last.index() + 1), class.index())?;
+        }
+    }
+    Ok(())
+}
+
+/// A placement with the given stages: runs of cards with runs of segments, in order.
 ///
 /// # Errors
 /// As `place`; `NoPlan` when a stage does not fit.
 pub fn evaluate(
     model: &Verified<Model>,
     costs: &CostModel<'_>,
-    stages: &[(std::ops::Range<usize>, std::ops::Range<usize>)],
+    stages: &[(Range<usize>, Range<usize>)],
 ) -> Result<Placement, PlaceError> {
-    let family = Family {
-        largest: stages.iter().map(|stage| stage.0.len()).max(),
-        cards: stages.iter().map(|stage| stage.0.end).max(),
-    };
+    evaluate_as(model, costs, stages, Manner::Any)
+}
+
+pub(crate) fn evaluate_as(
+    model: &Verified<Model>,
+    costs: &CostModel<'_>,
+    stages: &[(Range<usize>, Range<usize>)],
+    manner: Manner,
+) -> Result<Placement, PlaceError> {
+    let family = Family { largest: None, cards: stages.iter().map(|stage| stage.0.end).max() };
     fits_in_all(model, costs, family)?;
-    let choices = saturate_all(model).map_err(PlaceError::Internal)?;
-    let cuts: Vec<dynamic::Cut> = stages
-        .iter()
-        .map(|(group, segments)| dynamic::Cut { group: group.clone(), segments: segments.clone() })
-        .collect();
+    let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
+    let cut = |(group, segments): &(Range<usize>, Range<usize>)| dynamic::Cut {
+        group: group.clone(),
+        segments: segments.clone(),
+    };
+    let cuts: Vec<dynamic::Cut> = stages.iter().map(cut).collect();
     for relaxed in [true, false] {
-        let space = Space::new(model, costs, &choices, family, relaxed, None).map_err(PlaceError::Internal)?;
+        let groups = Some(cuts.iter().map(|cut| cut.group.clone()).collect());
+        let scope = Scope { family, manner, relaxed, groups };
+        let space = Space::new(model, costs, &repertoires, scope, None).map_err(PlaceError::Internal)?;
         let filled = assemble::fill(&space, &cuts).filter(|stages| assemble::holds(&space, stages));
         match filled {
             Some(stages) => return Ok(assemble::assemble(&space, &stages)),
@@ -135,14 +174,15 @@ pub fn evaluate(
     Err(PlaceError::Internal("no space was tried".into()))
 }
 
-fn saturate_all(model: &Model) -> Result<Vec<Choices>, String> {
+fn repertoires(model: &Model, costs: &CostModel<'_>) -> Result<Vec<Repertoire>, String> {
     let logits = model.graph.output();
     let last = model.segments.last().map(|segment| segment.class);
     let classes = model.classes.iter().enumerate();
     classes
         .map(|(index, class)| {
             let head = last.is_some_and(|last| last.index() == index) && logits.is_some();
-            saturate::saturate(&class.template, head && ends_in_outputs(&class.template))
+            let choices = saturate::saturate(&class.template, head && ends_in_outputs(&class.template))?;
+            Repertoire::new(ClassId(index as u32), choices, costs)
         })
         .collect()
 }
@@ -152,15 +192,15 @@ fn ends_in_outputs(template: &Graph) -> bool {
     template.output().is_some_and(|output| template[output].axes.first() == Some(&sailplan_ir::Dim::Outputs))
 }
 
-fn figures(choices: &[Choices], space: &Space<'_>) -> Search {
+fn figures(repertoires: &[Repertoire], space: &Space<'_>) -> Search {
     let (groups, forms, points) = space.counts();
     let mut egraph = Saturation::default();
-    for one in choices {
+    for one in repertoires.iter().map(|repertoire| &repertoire.choices) {
         egraph.nodes += one.stats.nodes;
         egraph.classes += one.stats.classes;
         egraph.iterations = egraph.iterations.max(one.stats.iterations);
     }
-    Search { egraph, classes: choices.len(), groups, forms, points, columns: 0, rows: 0 }
+    Search { egraph, classes: repertoires.len(), groups, forms, points, columns: 0, rows: 0 }
 }
 
 /// The engine's answer and the program's must agree; the program decides where the engine's mixes were not exact.
@@ -172,7 +212,9 @@ fn decide(
 ) -> Result<Option<Placement>, PlaceError> {
     let engine = engine.map(|stages| assemble::assemble(space, &stages));
     let ended = |placement: Placement, status, method: &str, bound| {
-        let space = "stages on intervals of the link order, forms of the saturated rules, balanced shares".to_owned();
+        let space =
+            "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates"
+                .to_owned();
         Placement { certificate: Certificate { status, method: method.to_owned(), space, bound }, ..placement }
     };
     let Some(proven) = proven else {
@@ -226,20 +268,29 @@ fn fits_in_all(model: &Model, costs: &CostModel<'_>, family: Family) -> Result<(
 }
 
 fn no_plan(space: &Space<'_>) -> PlaceError {
-    let activations = (0..space.cards)
-        .flat_map(|start| space.front(&(start..start + 1)).iter().flatten())
-        .map(|point| sailplan_ir::stage_activations(&point.needs[0], 1).total())
-        .max()
-        .unwrap_or_default();
+    let groups = space.groups();
+    let least = groups.iter().map(Range::len).min();
+    let smallest = groups.iter().filter(|group| Some(group.len()) == least);
+    let activations = smallest.flat_map(|group| activations(space, group)).max().unwrap_or_default();
     let family = Family { cards: Some(space.cards), largest: None };
     PlaceError::NoPlan(reasons(space.model, space.costs, family, activations))
+}
+
+/// What the activations of each point take on the first card of a group.
+fn activations<'a>(space: &'a Space<'_>, group: &'a Range<usize>) -> impl Iterator<Item = Bytes> + 'a {
+    let points = space.front(group).iter().enumerate();
+    let points =
+        points.flat_map(|(class, points)| points.iter().enumerate().map(move |(index, point)| (class, index, point)));
+    points.map(move |(class, index, point)| {
+        let needs = space.detail(group, class, index).needs(point, 0);
+        sailplan_ir::stage_activations(&needs, 1).total()
+    })
 }
 
 fn reasons(model: &Model, costs: &CostModel<'_>, family: Family, activations: Bytes) -> NoPlan {
     let (request, graph) = (costs.request, &model.graph);
     let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
-    let capacity =
-        costs.fleet.ids().take(cards).map(|sail| costs.fleet.kind(sail).memory - costs.fleet.kind(sail).reserve);
+    let capacity = costs.fleet.ids().take(cards).map(|sail| costs.kind(sail).memory - costs.kind(sail).reserve);
     NoPlan {
         weights: model.weight_bytes(),
         caches: graph.with_role(Role::Cache).map(|id| graph[id].bytes(request.decode_limit())).sum(),

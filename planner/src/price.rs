@@ -1,18 +1,25 @@
 //! Prices of the choices on one group: time of every way in both phases, bytes of every resident, and which cuts respect
 //! block borders under the group's partitions.
 
+use crate::analysis::Template;
 use crate::saturate::{Choices, Way, WayAction};
-use sailplan_cost_model::{CostModel, Local, Phase, work};
+use crate::table::work_of;
+use sailplan_cost_model::{CostModel, Local, Phase};
 use sailplan_ir::{
-    Bytes, CollectiveKind, DType, Domains, Extents, Graph, Layout, MemoryUse, Partition, Picoseconds, Price, Resources,
-    Role, SailId, TensorId, block_granule,
+    Bytes, CollectiveKind, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price, Resources, Role, SailId,
+    TensorId,
 };
+use std::collections::BTreeMap;
 
 /// A group with one partition for every domain of a class.
 pub(crate) struct Site<'a> {
     pub(crate) costs: &'a CostModel<'a>,
     pub(crate) group: &'a [SailId],
     pub(crate) partitions: &'a [Partition],
+    /// One rank of each sort: ranks of a sort have cards of one kind and shares of one size in every domain.
+    pub(crate) sorts: Vec<usize>,
+    /// For each rank, its sort.
+    pub(crate) sort_of: Vec<usize>,
 }
 
 /// Price of one way in one phase, with the resource that binds it.
@@ -22,45 +29,33 @@ pub(crate) struct Priced {
     pub(crate) resources: Resources,
 }
 
-/// The partitions worth trying on a group: each domain in whole blocks of every weight it may cut, or, where that deals
-/// differently, in single units. Domains that only one rank would have are left uncut.
-pub(crate) fn partitions(choices: &Choices, ranks: usize) -> Vec<Vec<Partition>> {
-    let (graph, domains) = (&choices.template.graph, &choices.template.domains);
-    let coarse = coarsest(graph, domains);
-    let mut all: Vec<Vec<Partition>> = vec![Vec::new()];
-    for (index, &granule) in coarse.iter().enumerate() {
-        let units = domains.units(sailplan_ir::DomainId(index as u32));
-        let (blocks, single) = (Partition::balanced(units, granule, ranks), Partition::balanced(units, 1, ranks));
-        let both = blocks != single && blocks.divides() && all.len() < MAX_COMBINATIONS;
-        let options = if both {
-            vec![blocks, single]
-        } else if blocks.divides() {
-            vec![blocks]
-        } else {
-            vec![single]
+/// A tensor as a rank holds it that has so many units of the domain that the layout cuts.
+pub(crate) fn local(template: &Template, (tensor, layout): (TensorId, Layout), units: u64, extents: Extents) -> Local {
+    let graph = &template.graph;
+    let mut axes: Vec<u64> = graph[tensor].axes.iter().map(|axis| axis.size(extents)).collect();
+    if let Layout::Sharded(axis) = layout {
+        axes[usize::from(axis)] = units.saturating_mul(template.domains.elements_per_unit(graph, tensor, axis));
+    }
+    Local { axes, dtype: graph[tensor].dtype }
+}
+
+impl<'a> Site<'a> {
+    pub(crate) fn new(costs: &'a CostModel<'a>, group: &'a [SailId], partitions: &'a [Partition]) -> Self {
+        let sort = |rank: usize| -> (u16, Vec<u64>) {
+            let shares = partitions.iter().map(|partition| partition.units(rank)).map(|units| units.end - units.start);
+            (costs.kind_number(group[rank]), shares.collect())
         };
-        all = all.iter().flat_map(|known| options.iter().map(|one| extended(known, one))).collect();
-    }
-    all
-}
-
-/// Beyond this many combinations further domains are cut in whole blocks only.
-const MAX_COMBINATIONS: usize = 8;
-
-fn extended(known: &[Partition], one: &Partition) -> Vec<Partition> {
-    known.iter().chain([one]).cloned().collect()
-}
-
-/// Per domain, the granule that suits every weight with a contiguous axis in it.
-fn coarsest(graph: &Graph, domains: &Domains) -> Vec<u64> {
-    let mut granules = vec![1; domains.count()];
-    for tensor in graph.with_role(Role::Weight) {
-        for axis in 0..graph[tensor].axes.len() as u8 {
-            let domain = domains.domain(tensor, axis).index();
-            granules[domain] = sailplan_ir::lcm(granules[domain], block_granule(graph, domains, tensor, axis));
+        let mut known: BTreeMap<(u16, Vec<u64>), usize> = BTreeMap::new();
+        let (mut sorts, mut sort_of) = (Vec::new(), Vec::new());
+        for rank in 0..group.len() {
+            let index = *known.entry(sort(rank)).or_insert_with(|| {
+                sorts.push(rank);
+                sorts.len() - 1
+            });
+            sort_of.push(index);
         }
+        Self { costs, group, partitions, sorts, sort_of }
     }
-    granules
 }
 
 impl Site<'_> {
@@ -68,38 +63,16 @@ impl Site<'_> {
         self.group.len()
     }
 
-    /// Elements of an axis that a rank has.
-    fn share(&self, choices: &Choices, tensor: TensorId, axis: u8, rank: usize) -> std::ops::Range<u64> {
-        let (graph, domains) = (&choices.template.graph, &choices.template.domains);
-        let per_unit = domains.elements_per_unit(graph, tensor, axis);
-        self.partitions[domains.domain(tensor, axis).index()].elements(rank, per_unit)
+    /// Units of a domain that a rank has, where a layout cuts one.
+    fn units(&self, choices: &Choices, tensor: TensorId, layout: Layout, rank: usize) -> u64 {
+        let Layout::Sharded(axis) = layout else { return 0 };
+        let units = self.partitions[choices.template.domains.domain(tensor, axis).index()].units(rank);
+        units.end - units.start
     }
 
     /// A tensor as a rank holds it.
     fn local(&self, choices: &Choices, tensor: TensorId, layout: Layout, rank: usize, extents: Extents) -> Local {
-        let graph = &choices.template.graph;
-        let mut axes: Vec<u64> = graph[tensor].axes.iter().map(|axis| axis.size(extents)).collect();
-        if let Layout::Sharded(axis) = layout {
-            let share = self.share(choices, tensor, axis, rank);
-            axes[usize::from(axis)] = share.end - share.start;
-        }
-        Local { axes, dtype: graph[tensor].dtype }
-    }
-
-    /// Whether a class can be held: a cut must divide its domain and, on a weight, fall on block borders.
-    pub(crate) fn legal(&self, choices: &Choices, class: usize) -> bool {
-        let fact = choices.classes[class].fact;
-        let Layout::Sharded(axis) = fact.layout else {
-            return fact.layout != Layout::Partial || self.ranks() > 1;
-        };
-        let (graph, domains) = (&choices.template.graph, &choices.template.domains);
-        let partition = &self.partitions[domains.domain(fact.tensor, axis).index()];
-        if self.ranks() < 2 || !partition.divides() {
-            return false;
-        }
-        let contiguous = usize::from(axis) + 1 == graph[fact.tensor].axes.len();
-        let block = if contiguous { graph[fact.tensor].dtype.block() } else { 1 };
-        (0..self.ranks()).all(|rank| self.share(choices, fact.tensor, axis, rank).end.is_multiple_of(block))
+        local(&choices.template, (tensor, layout), self.units(choices, tensor, layout, rank), extents)
     }
 
     /// Bytes that a rank holds of a resident, for the request's whole context.
@@ -107,7 +80,7 @@ impl Site<'_> {
         let fact = choices.classes[class].fact;
         let limit = self.costs.request.decode_limit();
         let bytes = self.local(choices, fact.tensor, fact.layout, rank, limit).bytes();
-        let bytes = bytes.aligned(self.costs.fleet.kind(self.group[rank]).granularity);
+        let bytes = bytes.aligned(self.costs.kind(self.group[rank]).granularity);
         match choices.template.graph[fact.tensor].role {
             Role::Weight => MemoryUse { weights: bytes, ..MemoryUse::default() },
             Role::Cache => MemoryUse { kv: bytes, ..MemoryUse::default() },
@@ -115,16 +88,24 @@ impl Site<'_> {
         }
     }
 
+    /// Bytes that a rank holds of all residents of a form.
+    pub(crate) fn held(&self, choices: &Choices, form: &Form, rank: usize) -> MemoryUse {
+        let residents = form.residents();
+        let classes = choices.classes.iter().enumerate();
+        classes
+            .filter(|(_, entry)| residents.contains(&(entry.fact.tensor, entry.fact.layout)))
+            .map(|(class, _)| self.resident(choices, class, rank))
+            .fold(MemoryUse::default(), |sum, one| sum + one)
+    }
+
     /// The price of making a class in one way; the slowest rank counts.
     pub(crate) fn price(&self, choices: &Choices, class: usize, way: &Way, phase: Phase) -> Priced {
         let extents = self.costs.extents(phase);
         match way.action {
             WayAction::Leaf => self.leaf(choices, class, extents),
-            WayAction::Compute(node) => {
-                let ranks = (0..self.ranks()).map(|rank| self.compute(choices, class, way, node, rank, extents));
-                slowest(ranks)
+            WayAction::Compute(_) | WayAction::Slice => {
+                slowest(self.sorts.iter().map(|&rank| self.kernel(choices, class, way, rank, extents)))
             }
-            WayAction::Slice => slowest((0..self.ranks()).map(|rank| self.slice(choices, class, rank, extents))),
             WayAction::AllReduce => self.collective(choices, class, CollectiveKind::AllReduce, None, extents),
             WayAction::ReduceScatter => {
                 self.collective(choices, class, CollectiveKind::ReduceScatter, Some(class), extents)
@@ -146,30 +127,11 @@ impl Site<'_> {
         on_host(self.costs.host(&vec![bytes; self.ranks()]))
     }
 
-    fn compute(
-        &self,
-        choices: &Choices,
-        class: usize,
-        way: &Way,
-        node: sailplan_ir::NodeId,
-        rank: usize,
-        extents: Extents,
-    ) -> Resources {
-        let local = |class: usize| {
-            let fact = choices.classes[class].fact;
-            self.local(choices, fact.tensor, fact.layout, rank, extents)
-        };
-        let inputs: Vec<Local> = way.inputs.iter().map(|&input| local(input)).collect();
-        let done = work(choices.template.graph[node].op, &inputs, &local(class));
-        let dtype = inputs.last().map_or(DType::F32, |input| input.dtype);
-        self.costs.kernel(self.group[rank], done, dtype)
-    }
-
-    fn slice(&self, choices: &Choices, class: usize, rank: usize, extents: Extents) -> Resources {
-        let fact = choices.classes[class].fact;
-        let bytes = self.local(choices, fact.tensor, fact.layout, rank, extents).bytes();
-        let done = sailplan_cost_model::Work { bytes: bytes + bytes, flops: 0 };
-        self.costs.kernel(self.group[rank], done, DType::F32)
+    fn kernel(&self, choices: &Choices, class: usize, way: &Way, rank: usize, extents: Extents) -> Resources {
+        let facts = std::iter::once(class).chain(way.inputs.iter().copied()).map(|class| choices.classes[class].fact);
+        let units = facts.map(|fact| self.units(choices, fact.tensor, fact.layout, rank)).max().unwrap_or(0);
+        let (work, dtype) = work_of(choices, class, way, units, extents);
+        self.costs.kernel(self.group[rank], work, dtype)
     }
 
     /// A collective over a tensor; parts are the slices of `sharded`, or even chunks.
@@ -186,9 +148,8 @@ impl Site<'_> {
         let whole = self.local(choices, tensor, Layout::Whole, 0, extents).elements();
         let part = match sharded.map(|class| choices.classes[class].fact) {
             Some(fact) => {
-                let parts =
-                    (0..self.ranks()).map(|rank| self.local(choices, tensor, fact.layout, rank, extents).elements());
-                parts.max().unwrap_or(0)
+                let ranks = self.sorts.iter();
+                ranks.map(|&rank| self.local(choices, tensor, fact.layout, rank, extents).elements()).max().unwrap_or(0)
             }
             None => whole.div_ceil(self.ranks() as u64),
         };

@@ -35,8 +35,8 @@ struct GroupVariables {
     first: Variable,
     /// For each run, for each point, how many segments.
     dealt: Vec<Vec<Variable>>,
-    /// For each run, 1 when any of it is here; only where memory matters.
-    present: Vec<Variable>,
+    /// For each run and point, 1 when any of it is here; only where memory matters.
+    present: Vec<Vec<Variable>>,
 }
 
 struct Builder<'a> {
@@ -53,7 +53,8 @@ pub(crate) fn columns(space: &Space<'_>) -> usize {
     let runs = runs(space);
     let points = |group: &Interval| -> usize {
         let front = space.front(group);
-        runs.iter().map(|run| front[run.class].len() + usize::from(!space.relaxed)).sum::<usize>() + 2
+        let each = if space.relaxed { 1 } else { 2 };
+        runs.iter().map(|run| front[run.class].len() * each).sum::<usize>() + 2
     };
     space.groups().iter().map(points).sum::<usize>() + (space.cards + 1) * runs.len()
 }
@@ -108,10 +109,13 @@ impl Builder<'_> {
         self.variables.add(variable().binary())
     }
 
+    fn binaries(&mut self, count: usize) -> Vec<Variable> {
+        (0..count).map(|_| self.binary()).collect()
+    }
+
     fn group(&mut self, group: Interval) -> GroupVariables {
         let (used, first) = (self.binary(), self.binary());
         let front = self.space.front(&group);
-        let request = self.space.costs.request;
         let mut dealt = Vec::new();
         for index in 0..self.runs.len() {
             let run = &self.runs[index];
@@ -120,13 +124,16 @@ impl Builder<'_> {
             for point in &front[run.class] {
                 self.columns += 1;
                 let column = self.variables.add(variable().integer().min(0).max(most));
-                self.objective += micros(point.objective(request)) * column;
+                self.objective += micros(point.objective) * column;
                 columns.push(column);
             }
             dealt.push(columns);
         }
-        let present =
-            if self.space.relaxed { Vec::new() } else { (0..self.runs.len()).map(|_| self.binary()).collect() };
+        let present = if self.space.relaxed {
+            Vec::new()
+        } else {
+            dealt.iter().map(|points| self.binaries(points.len())).collect()
+        };
         let spread = self.space.broadcast(&group);
         let spread = micros(self.space.weighted(spread.prefill, spread.decode));
         self.objective += spread * used - spread * first;
@@ -209,24 +216,29 @@ impl Builder<'_> {
         }
     }
 
-    /// Residents add up; activations are bounded by those of every class that is present.
+    /// Residents add up; of activations each part is the largest that any point in use needs.
     fn memory(&mut self, group: &GroupVariables) {
         let front = self.space.front(&group.group);
         for (index, run) in self.runs.iter().enumerate() {
-            let here: Expression = group.dealt[index].iter().copied().sum();
-            self.rows.push(constraint!(here - run.segments.len() as f64 * group.present[index] <= 0));
+            for (&column, &present) in group.dealt[index].iter().zip(&group.present[index]) {
+                self.rows.push(constraint!(column - run.segments.len() as f64 * present <= 0));
+            }
         }
         for rank in 0..group.group.len() {
             let sail = SailId((group.group.start + rank) as u16);
-            let alignment = self.space.costs.fleet.kind(sail).granularity;
-            self.columns += 1;
-            let activations = self.variables.add(variable().min(0));
-            let mut total: Expression = activations.into();
+            let alignment = self.space.costs.kind(sail).granularity;
+            self.columns += 3;
+            let parts = [(); 3].map(|()| self.variables.add(variable().min(0)));
+            let mut total: Expression = parts.iter().copied().sum();
             for (index, run) in self.runs.iter().enumerate() {
-                for (point, &column) in front[run.class].iter().zip(&group.dealt[index]) {
-                    total += megabytes(point.resident(rank).total()) * column;
-                    let need = sailplan_ir::stage_activations(&point.needs[rank], alignment).total();
-                    self.rows.push(constraint!(activations - megabytes(need) * group.present[index] >= 0));
+                for (number, point) in front[run.class].iter().enumerate() {
+                    total += megabytes(point.resident(rank).total()) * group.dealt[index][number];
+                    let needs = self.space.detail(&group.group, run.class, number).needs(point, rank);
+                    let stage = sailplan_ir::stage_activations(&needs, alignment);
+                    let needed = [stage.chain, stage.activations - stage.chain, stage.scratch];
+                    for (&part, bytes) in parts.iter().zip(needed) {
+                        self.rows.push(constraint!(part - megabytes(bytes) * group.present[index][number] >= 0));
+                    }
                 }
             }
             self.rows.push(constraint!(total <= megabytes(self.space.capacity(sail))));

@@ -21,6 +21,13 @@ pub(crate) struct Way {
     pub(crate) action: WayAction,
 }
 
+impl Way {
+    /// Whether it makes a slice of a value, or a value whole out of slices, by itself: no kernel.
+    pub(crate) fn cuts(&self) -> bool {
+        matches!(self.action, WayAction::Slice | WayAction::AllGather | WayAction::ReduceScatter)
+    }
+}
+
 /// As `ir::Action`, with an order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum WayAction {
@@ -63,6 +70,13 @@ pub(crate) struct Choices {
     /// The class that must be made.
     pub(crate) root: usize,
     pub(crate) stats: Saturation,
+}
+
+impl Choices {
+    /// Whether a class is a weight or a cache in some layout: memory, and no time.
+    pub(crate) fn is_resident(&self, class: usize) -> bool {
+        matches!(self.template.graph[self.classes[class].fact.tensor].role, Role::Weight | Role::Cache)
+    }
 }
 
 /// How saturation went.

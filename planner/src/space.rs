@@ -2,12 +2,11 @@
 //! stages. Equal cards with equal links collapse groups to their size.
 
 use crate::Progress;
-use crate::front::{Point, points};
-use crate::saturate::Choices;
+use crate::front::{Detail, Point, Station};
+use crate::repertoire::Repertoire;
 use sailplan_cost_model::{CostModel, Phase};
 use sailplan_ir::{
-    Algorithm, Bytes, ClassId, CollectiveKind, Form, Links, MemoryUse, Model, Picoseconds, Resources, Role, SailId,
-    Verified,
+    Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Resources, Role, SailId, Verified,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -24,11 +23,33 @@ pub struct Family {
     pub cards: Option<usize>,
 }
 
+/// Which forms and shares are considered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Manner {
+    /// All of them.
+    #[default]
+    Any,
+    /// Even shares, and sums that an all-reduce makes whole; values are never kept in slices. For a baseline.
+    AllReduce,
+}
+
+/// The part of the space that is opened.
+#[derive(Clone, Default)]
+pub(crate) struct Scope {
+    pub(crate) family: Family,
+    pub(crate) manner: Manner,
+    /// Leave memory out of account.
+    pub(crate) relaxed: bool,
+    /// Only these groups.
+    pub(crate) groups: Option<Vec<Interval>>,
+}
+
 /// Everything the engines choose from.
 pub(crate) struct Space<'a> {
     pub(crate) model: &'a Verified<Model>,
     pub(crate) costs: &'a CostModel<'a>,
-    pub(crate) choices: &'a [Choices],
+    /// By layer class.
+    pub(crate) repertoires: &'a [Repertoire],
     /// Cards that may be used.
     pub(crate) cards: usize,
     pub(crate) largest: usize,
@@ -36,6 +57,10 @@ pub(crate) struct Space<'a> {
     pub(crate) uniform: bool,
     /// Whether memory is left out of account: a relaxation, whose optimum is the optimum when it happens to fit.
     pub(crate) relaxed: bool,
+    /// Whether the fronts hold every point that is worth having.
+    pub(crate) complete: bool,
+    manner: Manner,
+    only: Option<Vec<Interval>>,
     fronts: BTreeMap<Bounds, Vec<Vec<Point>>>,
 }
 
@@ -54,15 +79,17 @@ impl<'a> Space<'a> {
     pub(crate) fn new(
         model: &'a Verified<Model>,
         costs: &'a CostModel<'a>,
-        choices: &'a [Choices],
-        family: Family,
-        relaxed: bool,
+        repertoires: &'a [Repertoire],
+        scope: Scope,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
+        let Scope { family, manner, relaxed, groups: only } = scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let largest = family.largest.unwrap_or(usize::MAX).min(cards);
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
-        let mut space = Self { model, costs, choices, cards, largest, uniform, relaxed, fronts: BTreeMap::new() };
+        let (complete, fronts) = (true, BTreeMap::new());
+        let mut space =
+            Self { model, costs, repertoires, cards, largest, uniform, relaxed, complete, manner, only, fronts };
         space.fill(progress)?;
         Ok(space)
     }
@@ -74,16 +101,37 @@ impl<'a> Space<'a> {
                 report(Progress::Forms { done, of: keys.len() });
             }
             let group = sails(&(key.0..key.1));
-            let per_class = |(index, choices): (usize, &Choices)| {
-                points(choices, ClassId(index as u32), self.costs, &group, self.relaxed)
-            };
-            let front: Result<Vec<Vec<Point>>, String> = self.choices.iter().enumerate().map(per_class).collect();
+            let front: Result<Vec<Vec<Point>>, String> =
+                self.repertoires.iter().map(|repertoire| self.points(repertoire, &group)).collect();
             self.fronts.insert(key, front?);
         }
         if let Some(report) = progress {
             report(Progress::Stages);
         }
         Ok(())
+    }
+
+    fn points(&mut self, repertoire: &Repertoire, group: &[SailId]) -> Result<Vec<Point>, String> {
+        let station = Station::new(repertoire, self.costs, group, self.manner);
+        if self.relaxed {
+            return Ok(station.fastest()?.into_iter().collect());
+        }
+        let (points, complete) = station.front()?;
+        self.complete &= complete;
+        Ok(points)
+    }
+
+    /// Checks the fastest form of a class on a group by an integer program.
+    pub(crate) fn certify(&self, group: &Interval, class: usize) -> Result<(), String> {
+        let cards = sails(group);
+        let station = Station::new(&self.repertoires[class], self.costs, &cards, self.manner);
+        self.front(group)[class].first().map_or(Ok(()), |point| station.certify(point))
+    }
+
+    /// Prices and needs of a point.
+    pub(crate) fn detail(&self, group: &Interval, class: usize, point: usize) -> &Detail {
+        let key = self.key(group);
+        self.fronts[&key][class][point].detail(&self.repertoires[class], self.costs, &sails(&(key.0..key.1)))
     }
 
     /// Groups that cost the same share a key.
@@ -98,32 +146,28 @@ impl<'a> Space<'a> {
 
     /// Distinct groups, distinct forms, and points kept.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
-        let mut forms: Vec<&Form> = Vec::new();
-        let mut points = 0;
-        for point in self.fronts.values().flatten().flatten() {
-            points += 1;
-            if !forms.contains(&&point.extracted.form) {
-                forms.push(&point.extracted.form);
-            }
-        }
-        (self.fronts.len(), forms.len(), points)
+        let points = self.fronts.values().flatten().map(Vec::len).sum();
+        (self.fronts.len(), self.repertoires.iter().map(Repertoire::forms).sum(), points)
     }
 
     /// All intervals that may be groups, by start, then end.
     pub(crate) fn groups(&self) -> Vec<Interval> {
+        if let Some(only) = &self.only {
+            return only.clone();
+        }
         let starts = 0..self.cards;
         starts.flat_map(|start| (start + 1..=self.cards.min(start + self.largest)).map(move |end| start..end)).collect()
     }
 
     pub(crate) fn capacity(&self, sail: SailId) -> Bytes {
-        let kind = self.costs.fleet.kind(sail);
+        let kind = self.costs.kind(sail);
         kind.memory - kind.reserve
     }
 
     /// Bytes of the value between two stages on the wire, in prefill and decode.
     fn passed(&self) -> [Bytes; 2] {
-        let value = self.choices.iter().find_map(|choices| {
-            let graph = &choices.template.graph;
+        let value = self.repertoires.iter().find_map(|repertoire| {
+            let graph = &repertoire.choices.template.graph;
             graph.with_role(Role::Input).next().map(|id| &graph[id])
         });
         [Phase::Prefill, Phase::Decode].map(|phase| {
@@ -171,16 +215,15 @@ impl<'a> Space<'a> {
         let front = self.front(group);
         let mut sum = MemoryUse::default();
         let mut needs = Vec::new();
-        for (points, counts) in front.iter().zip(counts) {
-            for (point, &count) in points.iter().zip(counts) {
-                if count > 0 {
-                    let one = point.resident(rank);
-                    sum = sum + MemoryUse { weights: one.weights * count, kv: one.kv * count, ..one };
-                    needs.extend(point.needs[rank]);
-                }
+        for (class, (points, counts)) in front.iter().zip(counts).enumerate() {
+            for (index, (point, &count)) in points.iter().zip(counts).enumerate().filter(|(_, (_, count))| **count > 0)
+            {
+                let one = point.resident(rank);
+                sum = sum + MemoryUse { weights: one.weights * count, kv: one.kv * count, ..one };
+                needs.extend(self.detail(group, class, index).needs(point, rank));
             }
         }
-        let alignment = self.costs.fleet.kind(SailId((group.start + rank) as u16)).granularity;
+        let alignment = self.costs.kind(SailId((group.start + rank) as u16)).granularity;
         sum.activations = sailplan_ir::stage_activations(&needs, alignment).total();
         sum
     }

@@ -39,14 +39,12 @@ pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Option
 }
 
 fn objective(space: &Space<'_>, group: &Interval, counts: &Counts) -> Picoseconds {
-    let request = space.costs.request;
     let points = space.front(group).iter().zip(counts);
-    points.flat_map(|(points, counts)| points.iter().zip(counts)).map(|(point, &n)| point.objective(request) * n).sum()
+    points.flat_map(|(points, counts)| points.iter().zip(counts)).map(|(point, &n)| point.objective * n).sum()
 }
 
 /// The move of one segment to the next smaller point that costs least per byte; ties to the first class.
 fn best_exchange(space: &Space<'_>, group: &Interval, at: &Counts) -> Option<(usize, usize)> {
-    let request = space.costs.request;
     let mut best: Option<(f64, usize, usize)> = None;
     for (class, (points, counts)) in space.front(group).iter().zip(at).enumerate() {
         for point in 0..points.len().saturating_sub(1) {
@@ -54,7 +52,7 @@ fn best_exchange(space: &Space<'_>, group: &Interval, at: &Counts) -> Option<(us
                 continue;
             }
             let saved = points[point].resident(0).total() - points[point + 1].resident(0).total();
-            let slower = points[point + 1].objective(request) - points[point].objective(request);
+            let slower = points[point + 1].objective - points[point].objective;
             let price = slower.0 as f64 / (saved.0.max(1)) as f64;
             if best.is_none_or(|known| price < known.0) {
                 best = Some((price, class, point));

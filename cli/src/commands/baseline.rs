@@ -7,11 +7,10 @@ use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use crate::summary::{EstimateSummary, estimate, summary};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Estimate, Model, Verified};
-use sailplan_planner::{PlaceError, evaluate};
+use sailplan_ir::Estimate;
+use sailplan_planner::{Simpler, baselines};
 use serde::Serialize;
 use std::fmt::Write;
-use std::ops::Range;
 
 /// `baseline --json`.
 #[derive(Serialize)]
@@ -23,6 +22,7 @@ struct Comparison {
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
+    note: Option<String>,
     feasible: bool,
     reason: Option<String>,
     estimate: Option<EstimateSummary>,
@@ -36,60 +36,57 @@ pub(crate) fn run(args: &Baseline) -> Result<Ended, Failure> {
     let request = inputs::request(&args.workload)?;
     let model = inputs::with_caches(inputs::model(&args.workload.model)?.model, &request)?;
     let costs = CostModel::new(&fleet, &request);
-    let baselines = vec![
-        row("one Sail", &model, &costs, &[(0..1, 0..model.segments.len())])?,
-        row("layers split evenly", &model, &costs, &even(&model, fleet.size()))?,
-    ];
+    let baselines: Vec<Row> = baselines(&model, &costs)?.into_iter().map(|one| row(one, request.batch)).collect();
     if args.json {
         print_json(&Comparison { plan: summary(&plan), baselines })?;
         return Ok(Ended::Clean);
     }
-    let mut text = format!("{:<22} {:>12} {:>16} {:>12} {:>8}\n", "", "prefill", "decode a token", "request", "");
-    line(&mut text, "compiled plan", Some(&plan.estimate), None, plan.estimate);
+    let mut text = format!("{:<24} {:>12} {:>16} {:>12} {:>8}\n", "", "prefill", "decode a token", "request", "");
+    let reference = plan.estimate;
+    line(&mut text, "compiled plan", Ok(&plan.estimate), reference, None);
     for row in &baselines {
-        line(&mut text, row.name, row.times.as_ref(), row.reason.as_deref(), plan.estimate);
+        let times = row.times.as_ref().ok_or(row.reason.as_deref().unwrap_or("no plan"));
+        line(&mut text, row.name, times, reference, row.note.as_deref());
     }
     print(&text);
     Ok(Ended::Clean)
 }
 
-fn line(text: &mut String, name: &str, times: Option<&Estimate>, reason: Option<&str>, plan: Estimate) {
+fn line(text: &mut String, name: &str, times: Result<&Estimate, &str>, plan: Estimate, note: Option<&str>) {
+    let note = note.map(|note| format!("  ({note})")).unwrap_or_default();
     let _ = match times {
-        Some(times) => {
+        Ok(times) => {
             let ratio = times.request.seconds() / plan.request.seconds();
-            writeln!(text, "{name:<22} {:>12} {:>16} {:>12} {ratio:>7.2}×", times.prefill, times.decode, times.request)
+            let (prefill, decode, request) = (times.prefill, times.decode, times.request);
+            writeln!(text, "{name:<24} {prefill:>12} {decode:>16} {request:>12} {ratio:>7.2}×{note}")
         }
-        None => writeln!(text, "{name:<22} {}", reason.unwrap_or("no plan")),
+        Err(reason) => writeln!(text, "{name:<24} {reason}"),
     };
 }
 
-fn row(
-    name: &'static str,
-    model: &Verified<Model>,
-    costs: &CostModel<'_>,
-    stages: &[(Range<usize>, Range<usize>)],
-) -> Result<Row, Failure> {
-    match evaluate(model, costs, stages) {
+fn row(baseline: sailplan_planner::Baseline, batch: u64) -> Row {
+    let sailplan_planner::Baseline { simpler, note, placement } = baseline;
+    let name = name(simpler);
+    match placement {
         Ok(placement) => {
             let times = placement.estimate;
-            let figures = estimate(&times, costs.request.batch);
-            Ok(Row { name, feasible: true, reason: None, estimate: Some(figures), times: Some(times) })
+            let estimate = Some(estimate(&times, batch));
+            Row { name, note, feasible: true, reason: None, estimate, times: Some(times) }
         }
-        Err(PlaceError::NoPlan(reasons)) => {
-            Ok(Row { name, feasible: false, reason: Some(reasons.to_string()), estimate: None, times: None })
+        Err(reasons) => {
+            let reason = Some(reasons.to_string());
+            Row { name, note, feasible: false, reason, estimate: None, times: None }
         }
-        Err(other) => Err(other.into()),
     }
 }
 
-/// Whole layers, as many on each card as the numbers allow; the embedding with the first, the head with the last.
-fn even(model: &Model, sails: usize) -> Vec<(Range<usize>, Range<usize>)> {
-    let layers: Vec<usize> = (0..model.segments.len()).filter(|&index| model.segments[index].layer.is_some()).collect();
-    let sails = sails.min(layers.len()).max(1);
-    let cut = |part: usize| match part {
-        0 => 0,
-        part if part == sails => model.segments.len(),
-        part => layers[layers.len() * part / sails],
-    };
-    (0..sails).map(|part| (part..part + 1, cut(part)..cut(part + 1))).collect()
+fn name(simpler: Simpler) -> &'static str {
+    match simpler {
+        Simpler::OneSail => "one Sail",
+        Simpler::LayersEvenly => "layers split evenly",
+        Simpler::LayersByMemory => "layers by memory",
+        Simpler::TensorParallel => "Megatron over all Sails",
+        Simpler::TileHeuristic => "tile heuristic",
+        _ => "another",
+    }
 }

@@ -65,7 +65,8 @@ pub(crate) fn staged(
     emitted(model, fleet, request, &placement)
 }
 
-fn emitted(
+/// The plan of a placement, through its text.
+pub(crate) fn emitted(
     model: &Verified<Model>,
     fleet: &Verified<Fleet>,
     request: &Verified<Request>,

@@ -37,7 +37,7 @@ fn agrees(plan: &Verified<Plan>, progression: Progression) {
     }
 }
 
-/// Compiled plans: one card, and tensor parallel on rings, meshes and stars, on equal and mixed cards, on boards whose
+/// Compiled plans: one card, and tensor parallel on rings, meshes and stars, on later cards, on boards whose
 /// links are slow to answer.
 #[test]
 fn compiled_plans_agree_to_one_percent() {
@@ -51,8 +51,7 @@ fn compiled_plans_agree_to_one_percent() {
         ("tinyllama-1.1b-q4_k_m", "innerjib7ea-x4-ring"),
         ("llama-2-7b", "innerjib7ea-x8-ring"),
         ("llama-2-7b", "popc-16a-x4"),
-        ("llama-3-8b", "innerjib7ea-mixed-x4-ring"),
-        ("llama-3-8b", "innerjib7ea-mixed-x8-ring"),
+        ("llama-3-8b", "innerjib7ea-x16-ring"),
         ("llama-3-8b", "home-cluster-x5"),
         ("llama-3-70b", "foretopsail7ea-x4"),
     ] {
@@ -114,6 +113,21 @@ fn ranks_on_a_line_run_ahead_of_each_other() {
     agrees(&plan, Progression::Lockstep);
     for difference in differences(&plan, Progression::Free) {
         assert!((-0.01..-0.001).contains(&difference), "{difference}");
+    }
+}
+
+/// Unlike cards have unequal shares, so the parts of their collectives are unequal. The closed form takes each part for the
+/// largest and every step for its slowest message; the simulation sends what there is, in lockstep too, and free ranks with
+/// small parts run ahead. So it is shorter, most of all in prefill, where links count for half of the time.
+#[test]
+fn unequal_parts_are_priced_as_the_largest() {
+    for on in ["innerjib7ea-mixed-x4-ring", "innerjib7ea-mixed-x8-ring"] {
+        let plan = compiled(&model("llama-3-8b"), &fleet(on), &request());
+        let (free, lockstep) = (differences(&plan, Progression::Free), differences(&plan, Progression::Lockstep));
+        for (free, lockstep) in free.into_iter().zip(lockstep) {
+            assert!((-0.05..0.0).contains(&free) && (free..0.0001).contains(&lockstep), "{on}: {free} {lockstep}");
+        }
+        assert!(free[1].abs() < 0.01, "{on}: decode {free:?}");
     }
 }
 

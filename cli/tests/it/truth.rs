@@ -1,8 +1,10 @@
 //! Replays against llama.cpp's logits (F32 KV cache, no flash attention, one thread), and against the one-Sail replay.
 
-use crate::pipeline::{OnDisk, compiled, fleet, on_disk, replayed, small_request, splits_a_sum, staged};
+use crate::pipeline::{OnDisk, compiled, emitted, fleet, on_disk, replayed, small_request, splits_a_sum, staged};
 use crate::tiny::{Kind, Tiny, golden};
-use sailplan_ir::{Request, Verify, Wire};
+use sailplan_cost_model::CostModel;
+use sailplan_ir::{Placement, Request, Verify, Wire};
+use sailplan_planner::evaluate;
 use serde::Deserialize;
 
 /// llama.cpp's logits for a prompt and greedy steps; one row a position.
@@ -176,6 +178,26 @@ fn other_shapes_on_up_to_six_sails_equal_one_sail() {
             }
         }
     }
+}
+
+/// What several Sails hold is read once and handed on; loading each copy from the file gives the same bits.
+#[test]
+fn handed_on_weights_are_read_once_and_give_the_same_bits() {
+    let tiny = Tiny { kind: Kind::Q8_0, heads: 8, kv_heads: 4, vocab: 131, tied: true, ..Tiny::default() };
+    let on_disk = on_disk("handed-on", &tiny);
+    let (fleet, request) = (fleet(4, "ring"), small_request());
+    let stages = [(0..3, 0..2), (3..4, 2..on_disk.model.segments.len())];
+    let mut placement = evaluate(&on_disk.model, &CostModel::new(&fleet, &request), &stages).unwrap();
+    let run = |placement: &Placement| {
+        let plan = emitted(&on_disk.model, &fleet, &request, placement);
+        replayed(&plan, &on_disk.weights, &[1, 17, 42], 3, 2)
+    };
+    let chain = run(&placement);
+    placement.loads.iter_mut().for_each(|load| load.hops.clear());
+    let star = run(&placement);
+    assert_eq!(bits(&chain.logits), bits(&star.logits));
+    assert_eq!(chain.measured.loaded, on_disk.model.weight_bytes());
+    assert!(star.measured.loaded > chain.measured.loaded);
 }
 
 /// Rounding every message to bf16 changes the logits a little, equally on every run.

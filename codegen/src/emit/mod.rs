@@ -4,6 +4,7 @@
 mod body;
 mod check;
 mod hop;
+mod loads;
 mod model;
 mod names;
 mod residents;
@@ -47,6 +48,7 @@ pub fn emit(
         }
     }
     sails.sort_by_key(|plan| plan.sail);
+    loads::load(source, &mut sails)?;
     let mut plan = Plan {
         version: VERSION,
         digest: String::new(),

@@ -1,8 +1,8 @@
 //! The weights and caches of one card: which slices, under which names, at which offsets.
 
 use super::segments::{Local, Needed};
-use crate::{Layers, Load, Resident, Slice};
-use sailplan_ir::{Bytes, Diagnostic, Fleet, Layout, Role, TensorId};
+use crate::{Layers, Resident, Slice};
+use sailplan_ir::{Bytes, Diagnostic, Layout, Role, TensorId};
 use std::collections::BTreeMap;
 
 /// Residents in the making.
@@ -65,16 +65,6 @@ impl Residents {
             end
         };
         (place(&mut self.weights), place(&mut self.caches))
-    }
-
-    /// One load for each weight.
-    pub(crate) fn load(&self, fleet: &Fleet) -> Vec<Load> {
-        let load = |resident: &Resident| {
-            let bytes = resident.bytes * layer_count(resident);
-            let (weight, layers) = (resident.name.clone(), resident.layers.clone());
-            Load { weight, layers, bytes, time: fleet.host.rate.time(bytes) }
-        };
-        self.weights.iter().map(load).collect()
     }
 }
 

@@ -4,7 +4,7 @@
 use super::value::Span;
 use super::{Logical, MAX_EXPANDED, arena, problem};
 use crate::shard::shard_bytes;
-use crate::{Load, Memory, Plan, Resident, SailPlan, Slice, in_layer, tensor_name};
+use crate::{Memory, Plan, Resident, SailPlan, Slice, in_layer, tensor_name};
 use sailplan_ir::{Bytes, Diagnostics, Dim, Role, SailKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -41,7 +41,6 @@ pub(crate) fn all<'a>(
         let mut card = Card { plan, sail, kind, logical, found: Vec::new(), expanded: BTreeSet::new() };
         all.push(card.holdings(&mut left));
         card.memory();
-        card.loads();
         problems.0.extend(card.found.into_iter().map(|(place, message)| problem(place, message)));
     }
     problems.into_result(all)
@@ -173,25 +172,6 @@ impl<'a> Card<'a, '_> {
             let total =
                 total.map_or_else(|| "more bytes than can be counted".to_owned(), |total| Bytes(total).to_string());
             self.push("memory", format!("the arenas take {total}, the Sail has {room} to plan with"));
-        }
-    }
-
-    /// Every weight is loaded once.
-    fn loads(&mut self) {
-        let key = |load: &Load| {
-            (load.weight.clone(), load.layers.clone().map(|layers| (layers.0.start, layers.0.end)), load.bytes)
-        };
-        let wanted = |resident: &Resident| {
-            let layers = resident.layers.clone().map(|layers| (layers.0.start, layers.0.end));
-            let count = layers.map_or(1, |(start, end)| u64::from(end.saturating_sub(start)));
-            (resident.name.clone(), layers, resident.bytes * count)
-        };
-        let mut loaded: Vec<_> = self.sail.load.iter().map(key).collect();
-        let mut held: Vec<_> = self.sail.weights.iter().map(wanted).collect();
-        loaded.sort_unstable();
-        held.sort_unstable();
-        if loaded != held {
-            self.push("load", "it does not load every weight of this Sail once");
         }
     }
 }

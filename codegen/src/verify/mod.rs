@@ -4,8 +4,9 @@
 //! 1. The fleet, the request and the logical model are sound.
 //! 2. Cards, stages and groups agree; residents lie in their arenas and hold parts of the model's tensors; buffers
 //!    have the bytes that their shapes say; everything fits the card.
-//! 3. Every instruction stands for itself: its names exist, its sizes are right, its collective can be done.
-//! 4. Both programs of all cards are run together over abstract values. Each buffer holds a logical tensor, whole, cut
+//! 3. Every weight is loaded once, and cards that hand shards on never wait in a circle.
+//! 4. Every instruction stands for itself: its names exist, its sizes are right, its collective can be done.
+//! 5. Both programs of all cards are run together over abstract values. Each buffer holds a logical tensor, whole, cut
 //!    or as a partial sum; an instruction is legal when the model has an operator that makes its result from its
 //!    operands. In the end the host has all logits, once.
 
@@ -14,6 +15,7 @@ mod card;
 mod holdings;
 mod instruction;
 mod kernel;
+mod loads;
 mod machine;
 mod meeting;
 mod model;
@@ -58,6 +60,7 @@ fn stages(plan: &Plan) -> Result<(), Diagnostics> {
     roster::problems(plan).into_result(())?;
     let kinds = roster::kinds(plan);
     let held = holdings::all(plan, &logical, &kinds)?;
+    loads::problems(plan, &held).into_result(())?;
     let scripts = script::all(plan, &held, &kinds)?;
     let mut problems = Diagnostics::default();
     for phase in [Phase::Prefill, Phase::Decode] {

@@ -173,6 +173,19 @@ fn changes() -> Vec<(&'static str, Change)> {
             plan.sails[sail].weights.push(weight);
         }),
         ("load dropped", |plan, sail| drop(plan.sails[sail].load.pop())),
+        ("load twice", |plan, sail| {
+            let load = plan.sails[sail].load[0].clone();
+            plan.sails[sail].load.push(load);
+        }),
+        ("load of other bytes", |plan, sail| plan.sails[sail].load[0].bytes.0 += 1),
+        ("load of another layer", |plan, sail| {
+            let layers = plan.sails[sail].load.iter_mut().find_map(|load| load.layers.as_mut());
+            layers.into_iter().for_each(|layers| layers.0.end += 1);
+        }),
+        ("load from the host", |plan, sail| plan.sails[sail].load.iter_mut().for_each(|load| load.from = None)),
+        ("load kept", |plan, sail| plan.sails[sail].load.iter_mut().for_each(|load| load.to = None)),
+        ("load from elsewhere", |plan, sail| plan.sails[sail].load[1].from = Some(sailplan_ir::SailId(1))),
+        ("load to elsewhere", |plan, sail| plan.sails[sail].load[1].to = Some(sailplan_ir::SailId(0))),
         ("cache dropped", |plan, sail| drop(plan.sails[sail].caches.pop())),
         ("weight of other bytes", |plan, sail| plan.sails[sail].weights[0].bytes.0 += 18),
         ("weight elsewhere", |plan, sail| plan.sails[sail].weights[0].offset.0 += 1),

@@ -4,8 +4,8 @@ use crate::forms::{Style, form, prices};
 use crate::small::{fleet, model, request};
 use sailplan_codegen::{Plan, emit};
 use sailplan_ir::{
-    Algorithm, Certificate, Choice, DomainId, Domains, Estimate, Hop, Model, Partition, Picoseconds, Placement, SailId,
-    Stage, Status, Verify,
+    Algorithm, Certificate, Choice, DomainId, Domains, Estimate, Hop, Load, Model, Partition, Picoseconds, Placement,
+    SailId, Shard, Stage, Status, Verify, shards,
 };
 use std::ops::Range;
 
@@ -73,14 +73,22 @@ pub(crate) fn placement(model: &Model, parts: &[Part]) -> Placement {
         let from = SailId(*before.sails.last()?);
         Some(Hop { from, prefill: (time(30), time(31)), decode: (time(20), time(21)), spread })
     };
-    let stages = parts.iter().enumerate().map(|(index, part)| stage(model, part, hop(index))).collect();
+    let stages: Vec<Stage> = parts.iter().enumerate().map(|(index, part)| stage(model, part, hop(index))).collect();
     let certificate = Certificate {
         status: Status::Proven,
         method: "by hand".to_owned(),
         space: "one placement".to_owned(),
         bound: Picoseconds(0),
     };
-    Placement { stages, unused: Vec::new(), certificate, estimate: Estimate::default() }
+    let loads = shards(model, &stages).into_iter().map(load).collect();
+    Placement { stages, loads, unused: Vec::new(), certificate, estimate: Estimate::default() }
+}
+
+/// What several cards hold is handed on from card to card.
+fn load(shard: Shard) -> Load {
+    let (host, hop) = (Picoseconds(shard.bytes.0 * 1000), Picoseconds::from_micros(5));
+    let hops = vec![hop; shard.holders.len() - 1];
+    Load { shard, host, hops }
 }
 
 fn stage(model: &Model, part: &Part, hop: Option<Hop>) -> Stage {

@@ -91,6 +91,45 @@ fn of_residents() {
 }
 
 #[test]
+fn of_loads() {
+    refused("reduce", |plan| plan.sails[0].load[1].weight.push('x'), "sail0.load[1]", "no weight of these layers");
+    let cache = |plan: &mut Plan| plan.sails[0].load[1].weight = plan.sails[0].caches[0].name.clone();
+    refused("reduce", cache, "sail0.load[1]", "no weight of these layers");
+    let layers = |plan: &mut Plan| plan.sails[0].load[1].layers = Some(Layers(1..4));
+    refused("reduce", layers, "sail0.load[1]", "no weight of these layers");
+    refused("reduce", |plan| plan.sails[0].load[1].bytes = Bytes(7), "sail0.load[1]", "not 7 B");
+    let twice = |plan: &mut Plan| {
+        let load = plan.sails[0].load[0].clone();
+        plan.sails[0].load.push(load);
+    };
+    refused("one", twice, "sail0.load[12]", "is loaded twice");
+    refused("one", |plan| drop(plan.sails[0].load.remove(3)), "sail0.load", "`blk.{layer}.attn_k.weight` is missing");
+}
+
+#[test]
+fn of_loads_between_cards() {
+    // Both cards: the table, attn_norm (handed on by sail0), attn_q, …, ffn_norm (too) in place 6.
+    let to = |sail| move |plan: &mut Plan| plan.sails[0].load[1].to = Some(SailId(sail));
+    refused("reduce", to(0), "sail0.load[1]", "sail0, which is no other Sail with work");
+    refused("reduce", to(2), "sail0.load[1]", "sail2, which is no other Sail with work");
+    let from_host = |plan: &mut Plan| plan.sails[1].load[1].from = None;
+    refused("reduce", from_host, "sail1.load[6]", "hands on another shard of `blk.{layer}.attn_norm.weight`");
+    let kept = |plan: &mut Plan| plan.sails[0].load.iter_mut().for_each(|load| load.to = None);
+    refused("reduce", kept, "sail1.load[1]", "waits for sail0 to hand on `blk.{layer}.attn_norm.weight`, for ever");
+    let alone = |plan: &mut Plan| plan.sails[1].load.iter_mut().for_each(|load| load.from = None);
+    refused("reduce", alone, "sail0.load", "sail1 never takes `blk.{layer}.attn_norm.weight`");
+    let circle = |plan: &mut Plan| {
+        plan.sails[0].load[6].to = None;
+        plan.sails[0].load[6].from = Some(SailId(1));
+        plan.sails[1].load[6].to = Some(SailId(0));
+        plan.sails[1].load[6].from = None;
+        sound(plan);
+        plan.sails[0].load.swap(1, 6);
+    };
+    refused("reduce", circle, "sail0.load[1]", "waits for sail1 to hand on `blk.{layer}.ffn_norm.weight`, for ever");
+}
+
+#[test]
 fn of_sizes() {
     let buffer = |plan: &mut Plan| plan.sails[0].prefill.buffers[1].bytes = Bytes(1 << 50);
     refused("one", buffer, "sail0.prefill.buffers[1]", "its shape says");
@@ -225,7 +264,7 @@ fn of_logits() {
 fn all_problems_are_told_at_once() {
     let mut plan = plan_of("reduce");
     plan.sails[0].memory.kv = Bytes(u64::MAX);
-    plan.sails[1].load.clear();
+    plan.sails[1].caches[0].bytes = Bytes(7);
     plan.sails[1].weights[0].offset = Bytes(1);
     assert_eq!(plan.problems().0.len(), 3, "{}", plan.problems());
 }

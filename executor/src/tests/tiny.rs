@@ -3,7 +3,7 @@
 
 use super::model::model;
 use sailplan_codegen::{
-    Buffer, Instruction, Layers, Memory, Plan, PlanFleet, Program, ReduceOp, Resident, SailPlan, Slice, VERSION,
+    Buffer, Instruction, Layers, Load, Memory, Plan, PlanFleet, Program, ReduceOp, Resident, SailPlan, Slice, VERSION,
 };
 use sailplan_ir::{
     Algorithm, Attachment, Bytes, BytesPerSecond, Certificate, CollectiveKind, Constant, DType, Dim, Estimate, Fleet,
@@ -164,9 +164,9 @@ impl Case {
             stage: stage as u32,
             group: self.ids(stage),
             memory,
+            load: weights.residents.iter().map(from_host).collect(),
             weights: weights.residents,
             caches: caches.residents,
-            load: Vec::new(),
             prefill,
             decode,
         }
@@ -288,6 +288,12 @@ impl Code<'_> {
         let body = std::mem::replace(&mut self.program.instructions, before);
         self.push(Instruction::Repeat { layers: Layers(layers), body });
     }
+}
+
+fn from_host(resident: &Resident) -> Load {
+    let count = resident.layers.as_ref().map_or(1, |layers| layers.0.len() as u64);
+    let (weight, layers) = (resident.name.clone(), resident.layers.clone());
+    Load { weight, layers, from: None, to: None, bytes: resident.bytes * count, time: Picoseconds(0) }
 }
 
 /// Residents one after the other.

@@ -6,7 +6,7 @@ use crate::cpu::Cpu;
 use crate::replay::replay_on;
 use crate::{Report, Session};
 use sailplan_codegen::Instruction;
-use sailplan_ir::{CollectiveKind, DType, Request, Wire};
+use sailplan_ir::{Bytes, CollectiveKind, DType, Request, SailId, Wire};
 
 fn run(case: &Case, file: &WeightFile, prefill: usize) -> Report {
     let tokens = vec![1, 17, 42, 7, 90, 3, 64];
@@ -86,6 +86,9 @@ fn a_second_slice_of_a_tensor_has_a_name_of_its_own() {
     for resident in sail.weights.iter_mut().filter(|resident| resident.name == "output.weight") {
         resident.name = second();
     }
+    for load in sail.load.iter_mut().filter(|load| load.weight == "output.weight") {
+        load.weight = second();
+    }
     for instruction in sail.prefill.instructions.iter_mut().chain(&mut sail.decode.instructions) {
         match instruction {
             Instruction::Kernel { weights, .. } if weights == &["output.weight"] => *weights = vec![second()],
@@ -110,4 +113,49 @@ fn a_narrow_wire_and_narrow_caches_stay_close() {
     let request = Request { cache: DType::F16, ..alone.request };
     let far = apart(&run(&Case { request, ..alone }, &file, 7), &expected);
     assert!(far > 0.0 && far < 0.02, "f16 caches: {far}");
+}
+
+/// Three cards hold the norms; two of them take the norms from the card before.
+fn hand_on(plan: &mut sailplan_codegen::Plan) {
+    let last = plan.sails.len() - 1;
+    for (number, sail) in plan.sails.iter_mut().enumerate() {
+        for load in sail.load.iter_mut().filter(|load| load.weight.contains("norm")) {
+            load.from = number.checked_sub(1).map(|before| SailId(before as u16));
+            load.to = (number < last).then_some(SailId(number as u16 + 1));
+        }
+        sail.load.sort_by_key(|load| load.from.is_none() && load.to.is_none());
+    }
+}
+
+#[test]
+fn shards_that_are_handed_on_give_the_same_bits_and_are_read_once() {
+    for wire in [Wire::F32, Wire::Bf16] {
+        let sizes = Sizes { dtype: DType::Q4_0, ..Sizes::default() };
+        let file = WeightFile::new(&sizes, &format!("handed-{wire:?}"));
+        let groups = vec![group(0..sizes.layers, &[(0, 0, 0), (1, 96, 32), (3, 256, 64), (4, 512, 96)])];
+        let case = with_wire(&Case { groups, ..Case::alone(sizes.clone()) }, wire);
+        let session = || Session::new(vec![1, 17, 42], 2);
+        let mut plan = case.plan();
+        let star = replay_on::<Cpu>(&plan, &file.index, &session()).expect("from the host");
+        hand_on(&mut plan);
+        let chain = replay_on::<Cpu>(&plan, &file.index, &session()).expect("from card to card");
+        assert_eq!(star.logits, chain.logits, "{wire:?}");
+        // Six norms of the layers and one at the end, 256 F32 each, for two cards more than one.
+        assert_eq!(star.measured.loaded - chain.measured.loaded, Bytes(2 * 7 * 256 * 4));
+        assert_eq!(chain.measured.loaded, file.index.tensors.values().map(|tensor| tensor.bytes).sum());
+    }
+}
+
+#[test]
+fn a_shard_of_another_size_is_refused() {
+    let sizes = Sizes { layers: 1, ..Sizes::default() };
+    let file = WeightFile::new(&sizes, "other-size");
+    let groups = vec![group(0..1, &[(0, 0, 0), (2, 256, 48), (4, 512, 96)])];
+    let mut plan = Case { groups, ..Case::alone(sizes) }.plan();
+    hand_on(&mut plan);
+    let sent = plan.sails[0].load.iter_mut().find(|load| load.weight.contains("attn_q")).expect("a matrix");
+    sent.to = Some(SailId(1));
+    plan.sails[0].load.sort_by_key(|load| !load.weight.contains("attn_q"));
+    let error = replay_on::<Cpu>(&plan, &file.index, &Session::new(vec![1], 0)).expect_err("a matrix for a norm");
+    assert_eq!(error.to_string(), "sail1 expected 1024 elements from sail0 in loading and got 131072");
 }

@@ -1,3 +1,7 @@
 //! One test binary: placements of whole models.
 
 mod agree;
+mod baselines;
+mod loads;
+mod properties;
+mod random;

@@ -163,9 +163,9 @@ impl Period {
 
     /// How many more of it there are before a card comes to an end.
     fn fitting(&self, cards: &[Card<'_>], passes: u64) -> u64 {
-        if self.passes > 0 {
-            let furthest = cards.iter().map(|card| card.pass).max().unwrap_or(0);
-            return passes.saturating_sub(furthest + 1) / self.passes;
+        let furthest = cards.iter().map(|card| card.pass).max().unwrap_or(0);
+        if let Some(periods) = passes.saturating_sub(furthest + 1).checked_div(self.passes) {
+            return periods;
         }
         let left = |(card, &rounds): (&Card<'_>, &u32)| {
             let after = card.at()?.rounds.checked_sub(card.round + 1)?;

@@ -33,10 +33,15 @@ impl Bench {
 
     /// A collective over `whole` bytes, as each card's act.
     fn collective(&self, kind: CollectiveKind, algorithm: Algorithm, whole: Bytes) -> Vec<Act> {
+        self.in_parts(kind, algorithm, whole, &[])
+    }
+
+    /// With a number of columns for each rank.
+    fn in_parts(&self, kind: CollectiveKind, algorithm: Algorithm, whole: Bytes, parts: &[u64]) -> Vec<Act> {
         let places = self.group.iter().map(|&sail| (sail, sail.index())).collect();
         let mut exchanges = Exchanges::new(&self.network, ELEMENT, &places);
         let columns = whole.0 / ELEMENT;
-        let collective = Collective { kind, algorithm, group: &self.group, parts: &[], rows: 1, columns };
+        let collective = Collective { kind, algorithm, group: &self.group, parts, rows: 1, columns };
         let turns = self.group.iter().map(|&sail| exchanges.turns(collective, sail).unwrap());
         turns.map(|turns| act(Occupation::Links, Deed::Exchange { start_up: micros(1), turns })).collect()
     }
@@ -87,6 +92,19 @@ fn direct_messages_meet_on_the_links_of_a_ring() {
     let acts = bench.collective(CollectiveKind::ReduceScatter, Algorithm::Direct, MEGABYTE);
     let timeline = bench.run(acts.into_iter().map(|act| vec![act]).collect(), 1, Progression::Free).unwrap();
     assert_eq!(timeline.time, micros(1 + 10 + 1500));
+}
+
+/// The same with parts of 400, 200, 200 and 200 kB in an all-gather: the first card's link carries its part twice and the
+/// one before it once, 1 MB or 2000 µs. The closed form takes every part for the largest, 3 · 800 µs.
+#[test]
+fn uneven_parts_carry_what_they_hold() {
+    let bench = Bench::new(&fleet(4, Links::Ring(link(500)), Attachment::Shared));
+    let parts = [400_000, 200_000, 200_000, 200_000].map(|bytes| bytes / ELEMENT);
+    for progression in BOTH {
+        let acts = bench.in_parts(CollectiveKind::AllGather, Algorithm::Direct, MEGABYTE, &parts);
+        let timeline = bench.run(acts.into_iter().map(|act| vec![act]).collect(), 1, progression).unwrap();
+        assert_eq!(timeline.time, micros(1 + 10 + 2000));
+    }
 }
 
 /// Rank 1 comes 100 µs late. Rank 0 waits for its half, 1 + 100 + 5 + 1000 µs; rank 1 has rank 0's half by then and goes

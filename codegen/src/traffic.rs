@@ -1,0 +1,70 @@
+//! What a plan puts on the links, counted message by message from the schedules that it names.
+
+use crate::{Instruction, Plan, Program, SailPlan};
+use sailplan_ir::{Algorithm, Bytes, Chunks, CollectiveKind, SailId, even_chunk};
+use std::collections::BTreeMap;
+
+/// Bytes that each card sends to other cards in one run of a program, by what sends them, in order of the card's id.
+/// Bytes hold at the request's limits, in the wire type.
+#[must_use]
+pub fn sent(plan: &Plan, program: impl Fn(&SailPlan) -> &Program) -> BTreeMap<SailId, Sent> {
+    let count = |sail: &SailPlan| {
+        let mut sent = Sent::default();
+        program(sail).instructions.iter().for_each(|instruction| sent.add(sail.sail, instruction, 1));
+        (sail.sail, sent)
+    };
+    plan.sails.iter().map(count).collect()
+}
+
+/// Bytes sent by one card.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sent {
+    /// In collectives of layers, by kind and algorithm.
+    pub layers: BTreeMap<(CollectiveKind, Algorithm), Bytes>,
+    /// In collectives outside of layers, and from stage to stage.
+    pub others: Bytes,
+}
+
+impl Sent {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Bytes {
+        self.others + self.layers.values().copied().sum()
+    }
+
+    fn add(&mut self, sail: SailId, instruction: &Instruction, times: u64) {
+        match instruction {
+            Instruction::Repeat { layers, body } => {
+                let times = u64::from(layers.0.end.saturating_sub(layers.0.start));
+                body.iter().for_each(|instruction| self.add(sail, instruction, times));
+            }
+            Instruction::Send { bytes, .. } => self.others += bytes.times(times),
+            Instruction::Collective { kind, algorithm, .. } => {
+                let bytes = collective(sail, instruction).times(times);
+                if times > 1 {
+                    *self.layers.entry((*kind, *algorithm)).or_default() += bytes;
+                } else {
+                    self.others += bytes;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What one card sends in one collective. Chunks are the parts of the ranks where the instruction has any, else even.
+fn collective(sail: SailId, instruction: &Instruction) -> Bytes {
+    let Instruction::Collective { kind, algorithm, group, parts, bytes, .. } = instruction else { return Bytes(0) };
+    let (ranks, columns) = (group.len(), parts.iter().sum::<u64>());
+    let chunk = |index: usize| match parts.get(index) {
+        Some(&part) if columns > 0 => Bytes((u128::from(bytes.0) * u128::from(part) / u128::from(columns)) as u64),
+        _ => {
+            let run = even_chunk(bytes.0, ranks, index);
+            Bytes(run.end - run.start)
+        }
+    };
+    let run = |chunks: Chunks| -> Bytes { (chunks.start..chunks.end).map(chunk).sum() };
+    let steps = kind.schedule(*algorithm, ranks).unwrap_or_default();
+    let messages = steps.iter().flatten().filter(|message| group.get(message.from) == Some(&sail));
+    messages.map(|message| run(message.chunks)).sum()
+}

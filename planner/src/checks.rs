@@ -1,0 +1,263 @@
+//! Tests only: what the search finds, against other ways to find it. Prices against the plain formula, the walk against
+//! the integer program and against every program of a class, shares against every combination of shares.
+
+use crate::extract::{Goal, extract};
+use crate::front::Station;
+use crate::paths::{Cost, Walk};
+use crate::price::Site;
+use crate::repertoire::Repertoire;
+use crate::saturate::{WayAction, saturate};
+use crate::shares;
+use crate::space::Manner;
+use crate::table::{Exchanges, PHASES, price_tables};
+use crate::trellis::Made;
+use proptest::prelude::*;
+use sailplan_cost_model::{CostModel, parse_fleet};
+use sailplan_ir::{Bytes, ClassId, Fleet, Model, Objective, Partition, Picoseconds, Request, SailId, Verified, Verify};
+
+/// A card: memory rate in MB/s, compute rate in Gflop/s (0 is unknown), overhead in µs.
+type Card = (u32, u32, u32);
+
+fn fleet(cards: &[Card], shape: &str, rate: u32, latency: u32) -> Verified<Fleet> {
+    let kind = |(index, (memory, compute, overhead)): (usize, &Card)| {
+        let compute = match compute {
+            0 => "Unknown".to_owned(),
+            rate => format!("Rates({{F32: \"{rate} GFLOP/s\"}})"),
+        };
+        format!(
+            "\"k{index}\": (memory: \"1 GiB\", bandwidth: \"{memory} MB/s\", compute: {compute}, overhead: \"{overhead} us\"), "
+        )
+    };
+    let kinds: String = cards.iter().enumerate().map(kind).collect();
+    let sails: String = (0..cards.len()).map(|index| format!("(kind: \"k{index}\"), ")).collect();
+    let text = format!(
+        "Fleet(name: \"random\", kinds: {{{kinds}}}, sails: [{sails}],
+         links: {shape}(rate: \"{rate} MB/s\", latency: \"{latency} us\"), host: (rate: \"100 MB/s\", latency: \"100 us\"))"
+    );
+    parse_fleet("random.ron", &text).unwrap()
+}
+
+fn model(kv_heads: u32, dtype: &str) -> Verified<Model> {
+    let text = format!(
+        "Decoder(name: \"r\", hidden: 512, layers: 1, heads: {}, kv_heads: {kv_heads}, head_dim: 64, ffn: 1280, vocab: 3001,
+         context: 512, norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: {dtype}))",
+        kv_heads * 4
+    );
+    sailplan_models::from_ron("r.ron", &text).unwrap().model
+}
+
+fn request(objective: Objective) -> Verified<Request> {
+    Request { prompt: 64, generate: 16, context: 128, objective, ..Request::default() }.verify().unwrap()
+}
+
+fn repertoires(model: &Model, costs: &CostModel<'_>) -> Vec<Repertoire> {
+    let classes = model.classes.iter().enumerate();
+    let one = |(index, class): (usize, &sailplan_ir::LayerClass)| {
+        let choices = saturate(&class.template, class.name == "head").unwrap();
+        Repertoire::new(ClassId(index as u32), choices, costs).unwrap()
+    };
+    classes.map(one).collect()
+}
+
+fn weights(request: &Request) -> [u64; 2] {
+    let (prefill, decode) = request.weights();
+    [prefill * request.chunks(), decode]
+}
+
+/// One partition for every domain, drawn from the options by `draw`.
+fn drawn(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId], draw: usize) -> Vec<Partition> {
+    let template = &repertoire.choices.template;
+    let options = shares::options(&template.graph, &template.domains, costs, group);
+    options.iter().map(|options| options[draw % options.len()].clone()).collect()
+}
+
+fn cards() -> impl Strategy<Value = Vec<Card>> {
+    let card = (
+        prop::sample::select(vec![500u32, 1500, 2000, 8000]),
+        prop::sample::select(vec![0u32, 1, 40]),
+        prop::sample::select(vec![1u32, 30]),
+    );
+    prop::collection::vec(card, 1..6)
+}
+
+fn shape() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["Ring", "Mesh", "Line", "Star"])
+}
+
+fn goal() -> impl Strategy<Value = Objective> {
+    prop::sample::select(vec![Objective::Request, Objective::Decode, Objective::Prefill])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tables_hold_the_plain_prices(
+        cards in cards(), shape in shape(), kv_heads in 1u32..4, draw in 0usize..4,
+        dtype in prop::sample::select(vec!["Q4_0", "Q4_K", "F16"]),
+    ) {
+        let (fleet, request) = (fleet(&cards, shape, 400, 20), request(Objective::Request));
+        let costs = CostModel::new(&fleet, &request);
+        let group: Vec<SailId> = fleet.ids().collect();
+        for repertoire in &repertoires(&model(kv_heads, dtype), &costs) {
+            let partitions = drawn(repertoire, &costs, &group, draw);
+            let site = Site::new(&costs, &group, &partitions);
+            let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
+            for (phase, table) in PHASES.iter().zip(&tables) {
+                for (class, entry) in repertoire.choices.classes.iter().enumerate() {
+                    for (index, way) in entry.ways.iter().enumerate() {
+                        let Some(time) = table.at((class, index)) else { continue };
+                        let plain = site.price(&repertoire.choices, class, way, *phase).price.time;
+                        prop_assert_eq!(time, plain, "{:?} {:?}", entry.fact, way);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The fastest form, and the fastest within any memory limit, as the integer program has it.
+    #[test]
+    fn the_walk_agrees_with_the_integer_program(
+        cards in cards(), shape in shape(), rate in prop::sample::select(vec![10u32, 400, 5000]),
+        latency in prop::sample::select(vec![1u32, 50, 2000]), kv_heads in 1u32..4, draw in 0usize..4, objective in goal(),
+    ) {
+        let (fleet, request) = (fleet(&cards, shape, rate, latency), request(objective));
+        let costs = CostModel::new(&fleet, &request);
+        let group: Vec<SailId> = fleet.ids().collect();
+        for repertoire in &repertoires(&model(kv_heads, "Q4_0"), &costs) {
+            let partitions = drawn(repertoire, &costs, &group, draw);
+            let site = Site::new(&costs, &group, &partitions);
+            let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
+            let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights: weights(&request) };
+            let bytes = |class: usize| -> Vec<Bytes> {
+                site.sorts.iter().map(|&rank| site.resident(&repertoire.choices, class, rank).total()).collect()
+            };
+            let held: Vec<Vec<Bytes>> = (0..repertoire.choices.classes.len()).map(bytes).collect();
+            let front = walk.front(&held, &vec![Bytes(1 << 30); site.sorts.len()]);
+            let ahead = walk.ahead();
+            let fastest = walk.fastest(&ahead, ahead.whole().more()).map(|(_, cost)| cost);
+            prop_assert_eq!(fastest, front.first().map(|(_, cost)| *cost), "the walk and its front");
+            let fullest = |selection: &crate::paths::Selection| {
+                let form = repertoire.form(selection).unwrap();
+                (0..group.len()).map(|rank| site.held(&repertoire.choices, &form.form, rank).total()).max().unwrap()
+            };
+            let limits = front.iter().map(|(selection, _)| Some(fullest(selection))).chain([None, Some(Bytes(1))]);
+            for limit in limits {
+                let goal = Goal { weights: weights(&request), limit };
+                let program = extract(&repertoire.choices, &site, &tables, &goal).unwrap().map(|(_, value)| value);
+                let fits = |(selection, _): &&(crate::paths::Selection, Cost)| limit.is_none_or(|limit| fullest(selection) <= limit);
+                let walked = front.iter().find(fits).map(|(_, cost)| cost.objective as f64 / 1e6);
+                match (walked, program) {
+                    (Some(ours), Some(theirs)) => prop_assert!(
+                        (ours - theirs).abs() <= 1e-6 * theirs + 1e-3, "walk {} µs, program {} µs", ours, theirs),
+                    (ours, theirs) => prop_assert_eq!(ours.is_some(), theirs.is_some(), "{:?} {:?}", ours, theirs),
+                }
+            }
+        }
+    }
+
+    /// Branching over the shares of each domain, against all combinations one by one.
+    #[test]
+    fn shares_are_the_best_of_all_combinations(
+        cards in cards(), shape in shape(), latency in prop::sample::select(vec![1u32, 200]), kv_heads in 1u32..4,
+        objective in goal(), dtype in prop::sample::select(vec!["Q4_0", "Q4_K"]),
+    ) {
+        let (fleet, request) = (fleet(&cards, shape, 400, latency), request(objective));
+        let costs = CostModel::new(&fleet, &request);
+        let group: Vec<SailId> = fleet.ids().collect();
+        for repertoire in &repertoires(&model(kv_heads, dtype), &costs) {
+            let station = Station::new(repertoire, &costs, &group, Manner::Any);
+            let found = station.fastest().unwrap().map(|point| point.objective);
+            prop_assert_eq!(found, every_combination(repertoire, &costs, &group));
+        }
+    }
+}
+
+fn every_combination(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId]) -> Option<Picoseconds> {
+    let template = &repertoire.choices.template;
+    let options = shares::options(&template.graph, &template.domains, costs, group);
+    let mut combinations: Vec<Vec<Partition>> = vec![Vec::new()];
+    for options in &options {
+        let one = |known: &Vec<Partition>| -> Vec<Vec<Partition>> {
+            options.iter().map(|option| [&known[..], std::slice::from_ref(option)].concat()).collect()
+        };
+        combinations = combinations.iter().flat_map(one).collect();
+    }
+    let best = |partitions: &Vec<Partition>| {
+        let site = Site::new(costs, group, partitions);
+        let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
+        let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights: weights(costs.request) };
+        Some(Picoseconds(walk.ahead().whole().objective)).filter(|time| time.0 < u64::MAX)
+    };
+    combinations.iter().filter_map(best).min()
+}
+
+/// Every program of one phase, way by way: what is demanded is made in every way there is. Only for small classes.
+fn every_program(repertoire: &Repertoire) -> Vec<Vec<Made>> {
+    let choices = &repertoire.choices;
+    let mut all = Vec::new();
+    let mut open: Vec<Vec<Made>> = vec![Vec::new()];
+    while let Some(made) = open.pop() {
+        let demanded = std::iter::once(choices.root)
+            .chain(made.iter().flat_map(|&(class, way)| choices.classes[class].ways[way].inputs.iter().copied()));
+        let missing = demanded
+            .filter(|&class| !choices.is_resident(class))
+            .find(|&class| made.iter().all(|&(known, _)| known != class));
+        match missing {
+            None => all.push(made),
+            Some(class) => {
+                let ways = 0..choices.classes[class].ways.len();
+                open.extend(ways.map(|way| [&made[..], &[(class, way)]].concat()));
+            }
+        }
+    }
+    all.retain(|made| crate::extract::linearise(choices, made).is_ok());
+    all
+}
+
+/// What a program reads, when it reads every weight and cache in one layout.
+fn residents(repertoire: &Repertoire, made: &[Made]) -> Option<Vec<usize>> {
+    let choices = &repertoire.choices;
+    let inputs = made.iter().flat_map(|&(class, way)| choices.classes[class].ways[way].inputs.iter().copied());
+    let mut read: Vec<usize> = inputs.filter(|&input| choices.is_resident(input)).collect();
+    read.sort_unstable();
+    read.dedup();
+    let tensor = |class: usize| choices.classes[class].fact.tensor;
+    read.windows(2).all(|pair| tensor(pair[0]) != tensor(pair[1])).then_some(read)
+}
+
+#[test]
+fn small_classes_against_every_program() {
+    let request = request(Objective::Request);
+    for (shape, latency, count) in [("Ring", 1, 3usize), ("Mesh", 50, 4), ("Star", 2000, 2), ("Line", 20, 5)] {
+        let fleet = fleet(&[(2000, 0, 1); 5][..count], shape, 400, latency);
+        let costs = CostModel::new(&fleet, &request);
+        let group: Vec<SailId> = fleet.ids().collect();
+        let model = model(2, "Q4_0");
+        for repertoire in repertoires(&model, &costs).iter().filter(|one| one.choices.classes.len() < 20) {
+            let partitions = drawn(repertoire, &costs, &group, 0);
+            let site = Site::new(&costs, &group, &partitions);
+            let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
+            let weights = weights(&request);
+            let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights };
+            let programs = every_program(repertoire);
+            assert!(programs.len() > 3, "too few programs to mean anything");
+            let cost = |phase: usize, made: &[Made]| {
+                made.iter()
+                    .map(|&made| Cost::of(tables[phase].at(made), weights[phase]))
+                    .fold(Cost::default(), Cost::plus)
+            };
+            let pairs = programs.iter().flat_map(|prefill| programs.iter().map(move |decode| (prefill, decode)));
+            let shared =
+                pairs.filter(|(prefill, decode)| residents(repertoire, &[&prefill[..], decode].concat()).is_some());
+            let best = shared.map(|(prefill, decode)| cost(0, prefill).plus(cost(1, decode))).min().unwrap();
+            assert_eq!(walk.ahead().whole(), best, "{shape}");
+            assert!(
+                programs
+                    .iter()
+                    .flatten()
+                    .any(|&(class, way)| { repertoire.choices.classes[class].ways[way].action != WayAction::Leaf })
+            );
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Cheapest pairs of paths through a trellis, one for each phase, for the prices of one group: the fastest form, and all
+//! forms for which no other one is as fast and as small. Exact in integers: the two phases are walked side by side, and
+//! both must read the same weights and caches in the same layouts.
+
+use crate::table::PriceTable;
+use crate::trellis::{Made, Step, Trellis};
+use sailplan_ir::{Bytes, Picoseconds};
+use std::ops::Range;
+
+/// What a form costs: the objective, and what decides between forms of one objective.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Cost {
+    /// Weighted picoseconds.
+    pub(crate) objective: u64,
+    /// Picoseconds of both phases, and one for each instruction: shorter programs win.
+    tie: u64,
+}
+
+impl Cost {
+    /// What the group cannot do.
+    pub(crate) const NEVER: Self = Self { objective: u64::MAX, tie: u64::MAX };
+
+    /// Of one instruction, where the group can run it.
+    pub(crate) fn of(time: Option<Picoseconds>, weight: u64) -> Self {
+        time.map_or(Self::NEVER, |time| Self {
+            objective: time.0.saturating_mul(weight),
+            tie: time.0.saturating_add(1),
+        })
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { objective: self.objective.saturating_add(other.objective), tie: self.tie.saturating_add(other.tie) }
+    }
+
+    /// The next larger one.
+    pub(crate) fn more(self) -> Self {
+        Self { tie: self.tie.saturating_add(1), ..self }
+    }
+
+    pub(crate) fn possible(self) -> bool {
+        self.objective < u64::MAX
+    }
+}
+
+/// The ways of each phase.
+pub(crate) type Selection = [Vec<Made>; 2];
+
+/// Prices of one group and how often each phase counts.
+pub(crate) struct Walk<'a> {
+    pub(crate) trellis: &'a Trellis,
+    pub(crate) tables: &'a [PriceTable; 2],
+    pub(crate) weights: [u64; 2],
+}
+
+impl Walk<'_> {
+    /// What the makings of a step cost in a phase.
+    fn costs(&self, step: &Step, phase: usize) -> Vec<Cost> {
+        let one = |&made: &Made| Cost::of(self.tables[phase].at(made), self.weights[phase]);
+        let sum = |ways: &[Made]| ways.iter().map(one).fold(Cost::default(), Cost::plus);
+        step.makings.iter().map(|making| sum(&making.ways)).collect()
+    }
+
+    /// What every pair of states still costs at least.
+    pub(crate) fn ahead(&self) -> Ahead {
+        let mut all = vec![vec![Cost::default()]];
+        for step in self.trellis.steps.iter().rev() {
+            let before = self.back(step, &all[all.len() - 1]);
+            all.push(before);
+        }
+        all.reverse();
+        Ahead(all)
+    }
+
+    /// One step back for both phases: decode's edges first, then prefill's with the same residents. Pairs are numbered
+    /// `decode · states + prefill`.
+    fn back(&self, step: &Step, after: &[Cost]) -> Vec<Cost> {
+        let (states, next) = (step.states, step.next);
+        let mut half = vec![Cost::NEVER; step.residents.len() * states * next];
+        let costs = self.costs(step, 1);
+        for edge in step.edges.iter().filter(|edge| costs[edge.making].possible()) {
+            let half = &mut half[(step.kind(*edge) * states + edge.from) * next..][..next];
+            for (half, after) in half.iter_mut().zip(&after[edge.to * next..][..next]) {
+                *half = (*half).min(after.plus(costs[edge.making]));
+            }
+        }
+        let mut before = vec![Cost::NEVER; states * states];
+        let costs = self.costs(step, 0);
+        for edge in step.edges.iter().filter(|edge| costs[edge.making].possible()) {
+            let half = &half[step.kind(*edge) * states * next..][..states * next];
+            for decode in 0..states {
+                let least = &mut before[decode * states + edge.from];
+                *least = (*least).min(half[decode * next + edge.to].plus(costs[edge.making]));
+            }
+        }
+        before
+    }
+
+    /// The fastest form that costs less than `most`; `None` when there is none. `ahead` may come from lower prices; the
+    /// nearer they are, the fewer states are looked at.
+    pub(crate) fn fastest(&self, ahead: &Ahead, most: Cost) -> Option<(Selection, Cost)> {
+        let mut marks = vec![Mark { cost: Cost::default(), prefill: 0, decode: 0, parent: 0, edges: [0, 0] }];
+        let mut live = 0..1;
+        for (step, ahead) in self.trellis.steps.iter().zip(&ahead.0[1..]) {
+            live = self.onward(step, (ahead, most), live, &mut marks);
+        }
+        let best = live.min_by_key(|&mark| marks[mark].cost)?;
+        Some((self.trace(&marks, best), marks[best].cost))
+    }
+
+    /// One step on from the marks `live`: at most one mark for each pair of states that can still cost less than `most`.
+    fn onward(
+        &self,
+        step: &Step,
+        (ahead, most): (&[Cost], Cost),
+        live: Range<usize>,
+        marks: &mut Vec<Mark>,
+    ) -> Range<usize> {
+        let costs = [self.costs(step, 0), self.costs(step, 1)];
+        let first = marks.len();
+        for parent in live {
+            let Mark { cost, prefill, decode, .. } = marks[parent];
+            for early in step.leaving(prefill) {
+                let edge = step.edges[early];
+                let cost = cost.plus(costs[0][edge.making]);
+                let same = |&late: &usize| step.kind(step.edges[late]) == step.kind(edge);
+                for late in step.leaving(decode).filter(same) {
+                    let (to, making) = (step.edges[late].to, step.edges[late].making);
+                    let cost = cost.plus(costs[1][making]);
+                    if cost.plus(ahead[to * step.next + edge.to]) >= most {
+                        continue;
+                    }
+                    let mark = Mark { cost, prefill: edge.to, decode: to, parent, edges: [early, late] };
+                    match marks[first..].iter_mut().find(|known| (known.prefill, known.decode) == (edge.to, to)) {
+                        Some(known) if known.cost <= cost => {}
+                        Some(known) => *known = mark,
+                        None => marks.push(mark),
+                    }
+                }
+            }
+        }
+        first..marks.len()
+    }
+
+    fn trace(&self, marks: &[Mark], last: usize) -> Selection {
+        let mut selection = Selection::default();
+        let mut at = last;
+        for step in self.trellis.steps.iter().rev() {
+            for (ways, edge) in selection.iter_mut().zip(marks[at].edges) {
+                ways.extend(&step.makings[step.edges[edge].making].ways);
+            }
+            at = marks[at].parent;
+        }
+        selection
+    }
+}
+
+/// For every step and after the last, the least cost from each pair of states on.
+pub(crate) struct Ahead(Vec<Vec<Cost>>);
+
+impl Ahead {
+    /// The cost of the fastest form.
+    pub(crate) fn whole(&self) -> Cost {
+        self.0[0][0]
+    }
+}
+
+/// The cheapest way found to a pair of states.
+struct Mark {
+    cost: Cost,
+    prefill: usize,
+    decode: usize,
+    /// The mark before the step, and the edges of both phases.
+    parent: usize,
+    edges: [usize; 2],
+}
+
+/// A form on the way: what it costs, what its ranks hold, and where it came from.
+#[derive(Clone, Debug)]
+struct Label {
+    cost: Cost,
+    held: Vec<Bytes>,
+    parent: u32,
+    edge: u32,
+}
+
+impl Label {
+    fn covers(&self, other: &Self) -> bool {
+        self.cost <= other.cost && self.held.iter().zip(&other.held).all(|(ours, theirs)| ours <= theirs)
+    }
+}
+
+/// Labels of one state, none of which covers another.
+type Bag = Vec<u32>;
+
+/// All labels ever kept; states refer to them by number.
+#[derive(Default)]
+struct Labels(Vec<Label>);
+
+impl Labels {
+    /// Adds a label to a state unless one there covers it.
+    fn offer(&mut self, bag: &mut Bag, label: Label) {
+        if bag.iter().any(|&known| self.0[known as usize].covers(&label)) {
+            return;
+        }
+        bag.retain(|&known| !label.covers(&self.0[known as usize]));
+        bag.push(self.0.len() as u32);
+        self.0.push(label);
+    }
+}
+
+impl Walk<'_> {
+    /// All forms for which no other is as cheap and holds as little on every rank, cheapest first. `held` are the bytes
+    /// of a class's resident for each of the ranks that count, `most` what each of them may hold.
+    pub(crate) fn front(&self, held: &[Vec<Bytes>], most: &[Bytes]) -> Vec<(Selection, Cost)> {
+        let mut labels = Labels::default();
+        let mut bags: Vec<Bag> = vec![Vec::new()];
+        let start = Label { cost: Cost::default(), held: vec![Bytes(0); most.len()], parent: 0, edge: 0 };
+        labels.offer(&mut bags[0], start);
+        for step in &self.trellis.steps {
+            let half = self.first_half(step, &bags, &mut labels);
+            bags = self.second_half(step, &half, &Held { held, most }, &mut labels);
+        }
+        let mut found: Bag = bags.swap_remove(0);
+        found.sort_by(|&a, &b| labels.0[a as usize].cost.cmp(&labels.0[b as usize].cost));
+        found.iter().map(|&label| (self.spell(&labels, label), labels.0[label as usize].cost)).collect()
+    }
+
+    fn first_half(&self, step: &Step, bags: &[Bag], labels: &mut Labels) -> Vec<Bag> {
+        let (before, kinds, costs) = (step.states, step.residents.len(), self.costs(step, 0));
+        let mut half: Vec<Bag> = vec![Vec::new(); step.next * before * kinds];
+        for (number, edge) in step.edges.iter().enumerate().filter(|(_, edge)| costs[edge.making].possible()) {
+            for decode in 0..before {
+                let to = (edge.to * before + decode) * kinds + step.kind(*edge);
+                for &parent in &bags[edge.from * before + decode] {
+                    let known = &labels.0[parent as usize];
+                    let (cost, held) = (known.cost.plus(costs[edge.making]), known.held.clone());
+                    labels.offer(&mut half[to], Label { cost, held, parent, edge: number as u32 });
+                }
+            }
+        }
+        half
+    }
+
+    fn second_half(&self, step: &Step, half: &[Bag], held: &Held<'_>, labels: &mut Labels) -> Vec<Bag> {
+        let (before, after, kinds) = (step.states, step.next, step.residents.len());
+        let costs = self.costs(step, 1);
+        let more: Vec<Vec<Bytes>> = step.residents.iter().map(|&set| held.sum(set)).collect();
+        let mut whole: Vec<Bag> = vec![Vec::new(); after * after];
+        for (number, edge) in step.edges.iter().enumerate().filter(|(_, edge)| costs[edge.making].possible()) {
+            let kind = step.kind(*edge);
+            for prefill in 0..after {
+                for &parent in &half[(prefill * before + edge.from) * kinds + kind] {
+                    let known = &labels.0[parent as usize];
+                    let sum: Vec<Bytes> = known.held.iter().zip(&more[kind]).map(|(&a, &b)| a + b).collect();
+                    if sum.iter().zip(held.most).all(|(sum, most)| sum <= most) {
+                        let cost = known.cost.plus(costs[edge.making]);
+                        let label = Label { cost, held: sum, parent, edge: number as u32 };
+                        labels.offer(&mut whole[prefill * after + edge.to], label);
+                    }
+                }
+            }
+        }
+        whole
+    }
+
+    /// The ways behind a label: two edges for each step, decode's last.
+    fn spell(&self, labels: &Labels, label: u32) -> Selection {
+        let mut selection = Selection::default();
+        let mut at = label;
+        for step in self.trellis.steps.iter().rev() {
+            for phase in [1, 0] {
+                let label = &labels.0[at as usize];
+                let edge = step.edges[label.edge as usize];
+                selection[phase].extend(&step.makings[edge.making].ways);
+                at = label.parent;
+            }
+        }
+        selection
+    }
+}
+
+/// Bytes of residents and how many each rank may have.
+struct Held<'a> {
+    held: &'a [Vec<Bytes>],
+    most: &'a [Bytes],
+}
+
+impl Held<'_> {
+    fn sum(&self, set: crate::trellis::Classes) -> Vec<Bytes> {
+        let mut sum = vec![Bytes(0); self.most.len()];
+        for class in set.iter() {
+            sum.iter_mut().zip(&self.held[class]).for_each(|(sum, &bytes)| *sum += bytes);
+        }
+        sum
+    }
+}

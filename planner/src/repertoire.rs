@@ -1,0 +1,82 @@
+//! Everything that can be done with a layer class, whatever the group: its saturated choices, all programs as a trellis,
+//! what prices are made of, and the programs that were asked for, checked once.
+
+use crate::extract::linearise;
+use crate::paths::Selection;
+use crate::saturate::{Choices, Way};
+use crate::table::Rates;
+use crate::trellis::{Made, Trellis};
+use sailplan_cost_model::CostModel;
+use sailplan_ir::{ClassId, DomainId, Form, Layout};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// A layer class and all its programs.
+pub(crate) struct Repertoire {
+    pub(crate) class: ClassId,
+    pub(crate) choices: Choices,
+    pub(crate) trellis: Trellis,
+    /// What prices on a group are computed from.
+    pub(crate) rates: Rates,
+    /// For each way, class after class, the domain that it depends on, if any; a way cuts one domain at most.
+    pub(crate) domains: Vec<Option<usize>>,
+    formed: RefCell<BTreeMap<Selection, Rc<Formed>>>,
+}
+
+/// A form, with the ways behind its instructions.
+#[derive(Debug)]
+pub(crate) struct Formed {
+    pub(crate) form: Form,
+    /// For each phase, one entry for each instruction.
+    pub(crate) ways: [Vec<Made>; 2],
+}
+
+impl Repertoire {
+    pub(crate) fn new(class: ClassId, choices: Choices, costs: &CostModel<'_>) -> Result<Self, String> {
+        let trellis = Trellis::new(&choices)?;
+        let of = |class: usize| {
+            let ways = choices.classes[class].ways.iter();
+            ways.map(|way| domain(&choices, class, way).map(|domain| domain.index())).collect::<Vec<_>>()
+        };
+        let domains = (0..choices.classes.len()).flat_map(of).collect();
+        let rates = Rates::new(&choices, costs);
+        Ok(Self { class, choices, trellis, rates, domains, formed: RefCell::default() })
+    }
+
+    /// The domain that a way depends on.
+    pub(crate) fn domain_of(&self, made: Made) -> Option<usize> {
+        self.domains[self.rates.number(made)]
+    }
+
+    /// How many forms were asked for.
+    pub(crate) fn forms(&self) -> usize {
+        self.formed.borrow().len()
+    }
+
+    /// The form that uses these ways.
+    ///
+    /// # Errors
+    /// They make no legal program: a bug.
+    pub(crate) fn form(&self, selection: &Selection) -> Result<Rc<Formed>, String> {
+        if let Some(known) = self.formed.borrow().get(selection) {
+            return Ok(Rc::clone(known));
+        }
+        let (prefill, prefill_ways) = linearise(&self.choices, &selection[0])?;
+        let (decode, decode_ways) = linearise(&self.choices, &selection[1])?;
+        let form = Form { class: self.class, prefill, decode };
+        let made = Rc::new(Formed { form, ways: [prefill_ways, decode_ways] });
+        self.formed.borrow_mut().insert(selection.clone(), Rc::clone(&made));
+        Ok(made)
+    }
+}
+
+/// The domain that a way depends on.
+pub(crate) fn domain(choices: &Choices, class: usize, way: &Way) -> Option<DomainId> {
+    let facts = std::iter::once(class).chain(way.inputs.iter().copied()).map(|class| choices.classes[class].fact);
+    let domains = &choices.template.domains;
+    facts.into_iter().find_map(|fact| match fact.layout {
+        Layout::Sharded(axis) => Some(domains.domain(fact.tensor, axis)),
+        _ => None,
+    })
+}

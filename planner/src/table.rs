@@ -1,0 +1,317 @@
+//! Prices of all ways of a class on a group, fast: what a kernel moves and computes is affine in its rank's share, so it is
+//! read off twice for each class and phase, and a group only costs a division for each way. A test holds every entry equal
+//! to `Site::price`.
+
+use crate::price::{Site, local};
+use crate::repertoire::domain;
+use crate::saturate::{Choices, Way, WayAction};
+use crate::shares::coarsest;
+use crate::trellis::Made;
+use sailplan_cost_model::{CostModel, Phase, Work, work};
+use sailplan_ir::{Bytes, CollectiveKind, DType, Layout, Partition, Picoseconds, Role, SailId};
+use std::rc::Rc;
+
+/// Both phases, in the order of everything that comes in pairs.
+pub(crate) const PHASES: [Phase; 2] = [Phase::Prefill, Phase::Decode];
+
+/// Time of every way of every class in one phase; `None` where the group cannot do it.
+#[derive(Clone, Debug)]
+pub(crate) struct PriceTable {
+    times: Vec<Option<Picoseconds>>,
+    /// Where each class starts.
+    starts: Rc<[usize]>,
+}
+
+impl PriceTable {
+    pub(crate) fn at(&self, (class, way): Made) -> Option<Picoseconds> {
+        self.times[self.starts[class] + way]
+    }
+
+    /// The ways of a class.
+    pub(crate) fn of(&self, class: usize) -> &[Option<Picoseconds>] {
+        let end = self.starts.get(class + 1).copied().unwrap_or(self.times.len());
+        &self.times[self.starts[class]..end]
+    }
+
+    /// Without the ways that are forbidden.
+    pub(crate) fn without(mut self, choices: &Choices, forbidden: impl Fn(&Way) -> bool) -> Self {
+        let ways = choices.classes.iter().flat_map(|class| &class.ways);
+        for (time, way) in self.times.iter_mut().zip(ways) {
+            if forbidden(way) {
+                *time = None;
+            }
+        }
+        self
+    }
+
+    /// For every way the least time of several tables, those that `tables` names for its domain.
+    pub(crate) fn least<'a>(
+        domains: &[Option<usize>],
+        first: &Self,
+        tables: impl Fn(usize) -> &'a [usize],
+        all: impl Fn(usize) -> &'a Self,
+    ) -> Self {
+        let one = |(way, domain): (usize, &Option<usize>)| match *domain {
+            None => first.times[way],
+            Some(domain) => tables(domain).iter().filter_map(|&table| all(table).times[way]).min(),
+        };
+        Self { times: domains.iter().enumerate().map(one).collect(), starts: Rc::clone(&first.starts) }
+    }
+}
+
+/// What prices depend on, by class.
+pub(crate) struct Rates {
+    classes: Vec<ClassRate>,
+    /// By phase and way, class after class.
+    kernels: [Vec<Option<Kernel>>; 2],
+    starts: Rc<[usize]>,
+}
+
+struct ClassRate {
+    /// The domain of a sharded class, and at multiples of how many units its cuts must lie.
+    cut: Option<(usize, u64)>,
+    /// Elements by phase: of the whole tensor, and of one unit of a sharded one.
+    whole: [u64; 2],
+    unit: [u64; 2],
+}
+
+/// A kernel's work as a function of the units that a rank has: `none + step · units / granule`.
+struct Kernel {
+    domain: Option<usize>,
+    dtype: DType,
+    none: Work,
+    step: Work,
+    granule: u64,
+}
+
+impl Kernel {
+    fn work(&self, units: u64) -> Work {
+        let part = |step: u64| match self.granule {
+            1 => step.saturating_mul(units),
+            granule => (u128::from(step) * u128::from(units) / u128::from(granule)).try_into().unwrap_or(u64::MAX),
+        };
+        let bytes = self.none.bytes + Bytes(part(self.step.bytes.0));
+        Work { bytes, flops: self.none.flops.saturating_add(part(self.step.flops)) }
+    }
+}
+
+impl Rates {
+    pub(crate) fn new(choices: &Choices, costs: &CostModel<'_>) -> Self {
+        let granules = coarsest(&choices.template.graph, &choices.template.domains);
+        let kernels = PHASES.map(|phase| {
+            let granules = &granules;
+            let of = move |class: usize, way: &Way| kernel(choices, class, way, (costs, phase), granules);
+            let classes = choices.classes.iter().enumerate();
+            classes.flat_map(|(class, entry)| entry.ways.iter().map(move |way| of(class, way))).collect()
+        });
+        let classes = (0..choices.classes.len()).map(|class| class_rate(choices, class, costs)).collect();
+        let start = |end: &mut usize, class: &crate::saturate::Class| {
+            let start = *end;
+            *end += class.ways.len();
+            Some(start)
+        };
+        Self { classes, kernels, starts: choices.classes.iter().scan(0, start).collect() }
+    }
+}
+
+impl Rates {
+    /// The number of a way, class after class.
+    pub(crate) fn number(&self, (class, way): Made) -> usize {
+        self.starts[class] + way
+    }
+}
+
+fn class_rate(choices: &Choices, class: usize, costs: &CostModel<'_>) -> ClassRate {
+    let fact = choices.classes[class].fact;
+    let (graph, domains) = (&choices.template.graph, &choices.template.domains);
+    let elements = |layout: Layout, units: u64| {
+        PHASES.map(|phase| local(&choices.template, (fact.tensor, layout), units, costs.extents(phase)).elements())
+    };
+    let cut = match fact.layout {
+        Layout::Sharded(axis) => {
+            let per_unit = domains.elements_per_unit(graph, fact.tensor, axis);
+            let contiguous = usize::from(axis) + 1 == graph[fact.tensor].axes.len();
+            let block = if contiguous { graph[fact.tensor].dtype.block() } else { 1 };
+            // block | per_unit · units exactly when (lcm / per_unit) | units.
+            let border = sailplan_ir::lcm(block, per_unit.max(1)) / per_unit.max(1);
+            Some((domains.domain(fact.tensor, axis).index(), border))
+        }
+        _ => None,
+    };
+    ClassRate { cut, whole: elements(Layout::Whole, 0), unit: elements(fact.layout, 1) }
+}
+
+fn kernel(
+    choices: &Choices,
+    class: usize,
+    way: &Way,
+    (costs, phase): (&CostModel<'_>, Phase),
+    granules: &[u64],
+) -> Option<Kernel> {
+    if !matches!(way.action, WayAction::Compute(_) | WayAction::Slice) {
+        return None;
+    }
+    let domain = domain(choices, class, way).map(|domain| domain.index());
+    let granule = domain.map_or(1, |domain| granules[domain]);
+    let (none, all) = (
+        work_of(choices, class, way, 0, costs.extents(phase)),
+        work_of(choices, class, way, granule, costs.extents(phase)),
+    );
+    let bytes = Bytes(all.0.bytes.0.saturating_sub(none.0.bytes.0));
+    let step = Work { bytes, flops: all.0.flops.saturating_sub(none.0.flops) };
+    let whole = step == Work::default();
+    Some(Kernel { domain, dtype: none.1, none: none.0, step, granule: if whole { 1 } else { granule } })
+}
+
+/// Work of a kernel on a rank with so many units of its domain, and the type that decides its compute rate.
+pub(crate) fn work_of(
+    choices: &Choices,
+    class: usize,
+    way: &Way,
+    units: u64,
+    extents: sailplan_ir::Extents,
+) -> (Work, DType) {
+    let local = |class: usize| {
+        let fact = choices.classes[class].fact;
+        local(&choices.template, (fact.tensor, fact.layout), units, extents)
+    };
+    let made = local(class);
+    match way.action {
+        WayAction::Compute(node) => {
+            let inputs: Vec<_> = way.inputs.iter().map(|&input| local(input)).collect();
+            let dtype = inputs.last().map_or(DType::F32, |input| input.dtype);
+            (work(choices.template.graph[node].op, &inputs, &made), dtype)
+        }
+        _ => (Work { bytes: made.bytes() + made.bytes(), flops: 0 }, DType::F32),
+    }
+}
+
+/// Collectives of one group that were priced already.
+#[derive(Default)]
+pub(crate) struct Exchanges(Vec<(Exchange, Option<Picoseconds>)>);
+
+/// Kind, largest part and whole, in elements.
+type Exchange = (CollectiveKind, u64, u64);
+
+/// A card of each kind in a group, with the largest share that a card of that kind has: the slowest is among them.
+type Slowest = Vec<(SailId, u64)>;
+
+struct Pricing<'a> {
+    site: &'a Site<'a>,
+    choices: &'a Choices,
+    rates: &'a Rates,
+    /// By domain; the last one is for kernels that cut none.
+    slowest: Vec<Slowest>,
+    /// By domain, where its cuts lie; 0 when it is not cut.
+    borders: Vec<u64>,
+    overhead: Picoseconds,
+}
+
+/// The prices of a group in both phases, with what it cannot do left out.
+pub(crate) fn price_tables(
+    choices: &Choices,
+    rates: &Rates,
+    site: &Site<'_>,
+    exchanges: &mut Exchanges,
+) -> [PriceTable; 2] {
+    let border = |partition: &Partition| if partition.divides() { partition.border() } else { 0 };
+    let pricing = Pricing {
+        site,
+        choices,
+        rates,
+        slowest: slowest(site),
+        borders: site.partitions.iter().map(border).collect(),
+        overhead: site.costs.overhead(site.group),
+    };
+    let legal: Vec<bool> = (0..choices.classes.len()).map(|class| pricing.legal(class)).collect();
+    [0, 1].map(|phase| {
+        let mut times = Vec::with_capacity(rates.kernels[phase].len());
+        for (class, entry) in choices.classes.iter().enumerate() {
+            for way in &entry.ways {
+                let possible = legal[class] && way.inputs.iter().all(|&input| legal[input]);
+                let price = possible.then(|| pricing.price(phase, (class, times.len()), way, exchanges));
+                times.push(price.flatten());
+            }
+        }
+        PriceTable { times, starts: Rc::clone(&rates.starts) }
+    })
+}
+
+fn slowest(site: &Site<'_>) -> Vec<Slowest> {
+    let mut kinds: Vec<(u16, SailId, Vec<u64>)> = Vec::new();
+    for &rank in &site.sorts {
+        let (sail, number) = (site.group[rank], site.costs.kind_number(site.group[rank]));
+        let shares =
+            || site.partitions.iter().map(|partition| partition.units(rank)).map(|units| units.end - units.start);
+        match kinds.iter_mut().find(|(known, ..)| *known == number) {
+            Some((_, _, most)) => most.iter_mut().zip(shares()).for_each(|(most, share)| *most = share.max(*most)),
+            None => kinds.push((number, sail, shares().collect())),
+        }
+    }
+    let domains = 0..site.partitions.len();
+    let by_domain = domains.map(|domain| kinds.iter().map(|(_, sail, most)| (*sail, most[domain])).collect());
+    by_domain.chain([kinds.iter().map(|&(_, sail, _)| (sail, 0)).collect()]).collect()
+}
+
+impl Pricing<'_> {
+    /// Whether a class can be held: a cut must divide its domain and, on a weight, fall on block borders.
+    fn legal(&self, class: usize) -> bool {
+        match self.rates.classes[class].cut {
+            Some((domain, border)) => self.borders[domain] > 0 && self.borders[domain].is_multiple_of(border),
+            None => self.choices.classes[class].fact.layout != Layout::Partial || self.site.group.len() > 1,
+        }
+    }
+
+    fn price(
+        &self,
+        phase: usize,
+        (class, number): (usize, usize),
+        way: &Way,
+        exchanges: &mut Exchanges,
+    ) -> Option<Picoseconds> {
+        let rate = &self.rates.classes[class];
+        let cut = |class: usize| self.part(phase, class);
+        let ranks = self.site.group.len() as u64;
+        let exchange = match way.action {
+            WayAction::Compute(_) | WayAction::Slice => return self.kernel(phase, number),
+            WayAction::Leaf
+                if self.choices.template.graph[self.choices.classes[class].fact.tensor].role != Role::Tokens =>
+            {
+                return Some(Picoseconds(0));
+            }
+            WayAction::Leaf | WayAction::Collect => {
+                return Some(self.site.price(self.choices, class, way, PHASES[phase]).price.time);
+            }
+            WayAction::AllReduce => (CollectiveKind::AllReduce, rate.whole[phase].div_ceil(ranks), rate.whole[phase]),
+            WayAction::ReduceScatter => (CollectiveKind::ReduceScatter, cut(class), rate.whole[phase]),
+            WayAction::AllGather => (CollectiveKind::AllGather, cut(way.inputs[0]), rate.whole[phase]),
+        };
+        self.exchange(exchange, exchanges).map(|time| time + self.overhead)
+    }
+
+    /// Elements of the largest slice.
+    fn part(&self, phase: usize, class: usize) -> u64 {
+        let rate = &self.rates.classes[class];
+        let most = rate.cut.and_then(|(domain, _)| self.slowest[domain].iter().map(|&(_, share)| share).max());
+        rate.unit[phase].saturating_mul(most.unwrap_or(0))
+    }
+
+    fn kernel(&self, phase: usize, way: usize) -> Option<Picoseconds> {
+        let kernel = self.rates.kernels[phase][way].as_ref()?;
+        let cards = &self.slowest[kernel.domain.unwrap_or(self.slowest.len() - 1)];
+        let works = cards.iter().map(|&(sail, share)| (sail, kernel.work(share)));
+        Some(self.site.costs.slowest(works, kernel.dtype))
+    }
+
+    fn exchange(&self, exchange: Exchange, known: &mut Exchanges) -> Option<Picoseconds> {
+        if let Some(&(_, time)) = known.0.iter().find(|(other, _)| *other == exchange) {
+            return time;
+        }
+        let costs = self.site.costs;
+        let (kind, part, whole) = exchange;
+        let on_wire = |elements: u64| Bytes(elements.saturating_mul(costs.request.wire.bytes()));
+        let time = costs.links.cheapest(kind, self.site.group, on_wire(part), on_wire(whole)).map(|(_, time)| time);
+        known.0.push((exchange, time));
+        time
+    }
+}

@@ -1,0 +1,250 @@
+//! Every program of a saturated class, as paths through a trellis that no price has touched. Tensors are decided from the
+//! last to the first; a state is the set of classes that are still demanded; an edge makes all demanded layouts of one
+//! tensor in one of the ways that no other way makes superfluous. A shared value is decided once, so it is paid once;
+//! what is made of one tensor is acyclic by construction and tensors are in topological order, so programs are acyclic.
+
+use crate::saturate::{Choices, WayAction};
+use sailplan_ir::{Role, TensorId};
+use std::collections::BTreeMap;
+
+/// A set of classes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub(crate) struct Classes([u64; 4]);
+
+impl Classes {
+    /// Most classes of a layer class; saturated decoder layers have about 80.
+    pub(crate) const MOST: usize = 256;
+
+    fn one(class: usize) -> Self {
+        let mut set = Self::default();
+        set.0[class / 64] = 1 << (class % 64);
+        set
+    }
+
+    fn with(self, class: usize) -> Self {
+        self.union(Self::one(class))
+    }
+
+    fn union(self, other: Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    }
+
+    fn common(self, other: Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] & other.0[word]))
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] & !other.0[word]))
+    }
+
+    fn within(self, other: Self) -> bool {
+        self.without(other) == Self::default()
+    }
+
+    /// In ascending order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+        (0..Self::MOST).filter(move |class| self.0[class / 64] >> (class % 64) & 1 == 1)
+    }
+}
+
+/// A class and one of its ways.
+pub(crate) type Made = (usize, usize);
+
+/// One way to make some layouts of a tensor.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Making {
+    /// What is used, in ascending order of class.
+    pub(crate) ways: Vec<Made>,
+    /// Index of the weights and caches that it reads in [`Step::residents`].
+    pub(crate) residents: usize,
+}
+
+/// An edge: with `making`, state `from` becomes state `to` of the next step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Edge {
+    pub(crate) from: usize,
+    pub(crate) making: usize,
+    pub(crate) to: usize,
+}
+
+/// The decision about one tensor.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// Number of states before it.
+    pub(crate) states: usize,
+    /// Number of states after it.
+    pub(crate) next: usize,
+    pub(crate) makings: Vec<Making>,
+    /// Distinct sets of weights and caches; both phases must choose the same.
+    pub(crate) residents: Vec<Classes>,
+    /// In ascending order of `from`.
+    pub(crate) edges: Vec<Edge>,
+}
+
+impl Step {
+    /// The residents of an edge.
+    pub(crate) fn kind(&self, edge: Edge) -> usize {
+        self.makings[edge.making].residents
+    }
+
+    /// The edges that leave a state.
+    pub(crate) fn leaving(&self, state: usize) -> std::ops::Range<usize> {
+        let start = self.edges.partition_point(|edge| edge.from < state);
+        start..start + self.edges[start..].partition_point(|edge| edge.from == state)
+    }
+}
+
+/// All programs of a class, from the root (state 0 of the first step) to the one empty state after the last.
+#[derive(Clone, Debug)]
+pub(crate) struct Trellis {
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Trellis {
+    /// The trellis of saturated choices.
+    ///
+    /// # Errors
+    /// There are more classes than a set holds, or something is demanded that nothing makes.
+    pub(crate) fn new(choices: &Choices) -> Result<Self, String> {
+        if choices.classes.len() > Classes::MOST {
+            return Err(format!("a layer class has {} classes, more than {}", choices.classes.len(), Classes::MOST));
+        }
+        let mut states = vec![Classes::one(choices.root)];
+        let mut steps = Vec::new();
+        for tensor in decided(choices) {
+            let (step, next) = step(choices, tensor, &states);
+            if step.edges.iter().any(|edge| !step.makings[edge.making].ways.is_empty()) {
+                steps.push(step);
+                states = next;
+            }
+        }
+        if states == [Classes::default()] { Ok(Self { steps }) } else { Err("a program has no beginning".into()) }
+    }
+}
+
+/// Values from the last to the first, then what enters the class. Weights and caches are chosen by who reads them.
+fn decided(choices: &Choices) -> Vec<TensorId> {
+    let graph = &choices.template.graph;
+    let made = graph.nodes.iter().rev().map(|node| node.output);
+    let entering = (0..graph.tensors.len() as u32).map(TensorId);
+    let entering = entering.filter(|&id| matches!(graph[id].role, Role::Input | Role::Tokens));
+    made.chain(entering).collect()
+}
+
+/// The step for a tensor, and the states after it.
+fn step(choices: &Choices, tensor: TensorId, states: &[Classes]) -> (Step, Vec<Classes>) {
+    let layouts = choices.classes.iter().enumerate().filter(|(_, class)| class.fact.tensor == tensor);
+    let layouts = layouts.fold(Classes::default(), |set, (class, _)| set.with(class));
+    let mut known: BTreeMap<Classes, Vec<Raw>> = BTreeMap::new();
+    let mut made = Growing {
+        step: Step { states: states.len(), next: 0, makings: Vec::new(), residents: Vec::new(), edges: Vec::new() },
+        next: Vec::new(),
+    };
+    for (from, &state) in states.iter().enumerate() {
+        let demanded = state.common(layouts);
+        let raws = known.entry(demanded).or_insert_with(|| makings(choices, demanded));
+        for raw in raws.iter() {
+            made.edge(from, raw, state.without(layouts).union(raw.values));
+        }
+    }
+    made.step.next = made.next.len();
+    (made.step, made.next)
+}
+
+struct Growing {
+    step: Step,
+    next: Vec<Classes>,
+}
+
+impl Growing {
+    fn edge(&mut self, from: usize, raw: &Raw, after: Classes) {
+        let residents = position(&mut self.step.residents, raw.residents);
+        let making = position(&mut self.step.makings, Making { ways: raw.ways.clone(), residents });
+        let to = position(&mut self.next, after);
+        self.step.edges.push(Edge { from, making, to });
+    }
+}
+
+/// Index of a value, which is added when it is new.
+fn position<T: PartialEq>(all: &mut Vec<T>, one: T) -> usize {
+    all.iter().position(|known| *known == one).unwrap_or_else(|| {
+        all.push(one);
+        all.len() - 1
+    })
+}
+
+/// One way to make a set of layouts, before it has numbers.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Raw {
+    ways: Vec<Made>,
+    /// Demanded of other tensors.
+    values: Classes,
+    residents: Classes,
+}
+
+/// All ways to make the demanded layouts of one tensor that no other one with less of everything replaces.
+fn makings(choices: &Choices, demanded: Classes) -> Vec<Raw> {
+    let empty = Raw { ways: Vec::new(), values: Classes::default(), residents: Classes::default() };
+    let mut all = Vec::new();
+    complete(choices, demanded, empty, &mut all);
+    all.sort_by_key(|raw| (raw.ways.len(), raw.ways.clone()));
+    let mut kept: Vec<Raw> = Vec::new();
+    for raw in all {
+        let replaces = |less: &Raw| {
+            less.ways.iter().all(|made| raw.ways.contains(made))
+                && less.values.within(raw.values)
+                && less.residents.within(raw.residents)
+        };
+        if !kept.iter().any(replaces) {
+            kept.push(raw);
+        }
+    }
+    kept
+}
+
+/// Chooses a way for the first class that is demanded and not made, and goes on.
+fn complete(choices: &Choices, demanded: Classes, partial: Raw, all: &mut Vec<Raw>) {
+    let made = partial.ways.iter().fold(Classes::default(), |set, &(class, _)| set.with(class));
+    let Some(class) = demanded.without(made).iter().next() else {
+        if acyclic(choices, &partial.ways) && single(choices, partial.residents) {
+            all.push(partial);
+        }
+        return;
+    };
+    for (index, way) in choices.classes[class].ways.iter().enumerate() {
+        let (mut next, mut more) = (partial.clone(), demanded);
+        next.ways.push((class, index));
+        next.ways.sort_unstable();
+        for &input in &way.inputs {
+            if choices.is_resident(input) {
+                next.residents = next.residents.with(input);
+            } else if matches!(way.action, WayAction::Compute(_)) {
+                next.values = next.values.with(input);
+            } else {
+                more = more.with(input);
+            }
+        }
+        complete(choices, more, next, all);
+    }
+}
+
+/// Whether conversions between layouts of one tensor have a first one.
+fn acyclic(choices: &Choices, ways: &[Made]) -> bool {
+    let mut made = Classes::default();
+    for _ in ways {
+        for &(class, way) in ways {
+            let way = &choices.classes[class].ways[way];
+            let ready = |&input: &usize| Classes::one(input).within(made);
+            if matches!(way.action, WayAction::Compute(_)) || way.inputs.iter().all(ready) {
+                made = made.with(class);
+            }
+        }
+    }
+    ways.iter().all(|&(class, _)| Classes::one(class).within(made))
+}
+
+/// Whether every weight and cache is held in one layout.
+fn single(choices: &Choices, residents: Classes) -> bool {
+    let tensors: Vec<TensorId> = residents.iter().map(|class| choices.classes[class].fact.tensor).collect();
+    tensors.windows(2).all(|pair| pair[0] != pair[1])
+}
