@@ -29,6 +29,9 @@ pub(crate) enum Verb {
     /// Check a plan from scratch: every instruction, every byte, and that its programs compute the model.
     #[command(after_help = "Example:\n  sailplan verify plan.ron --model model.gguf")]
     Verify(VerifyPlan),
+    /// Simulate a plan message by message and compare with its predicted times.
+    #[command(after_help = "Example:\n  sailplan simulate plan.ron --trace trace.json   # open it in ui.perfetto.dev")]
+    Simulate(Simulate),
     /// Replay a plan with real numbers on the CPU, one thread for each card.
     #[command(after_help = "Example:\n  sailplan run plan.ron --weights model.gguf --tokens 1,17,300 --generate 8")]
     Run(Run),
@@ -123,6 +126,18 @@ pub(crate) struct VerifyPlan {
     /// The model it must compute: a file or the name of a shipped one.
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Simulate {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// Write what every card and link does in one prefill and one decode step, as Chrome trace JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

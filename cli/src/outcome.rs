@@ -1,6 +1,6 @@
 //! How a command ends: exit 0 done, 1 a difference, a violation or no plan, 2 an error.
 
-use sailplan_executor::ReplayError;
+use sailplan_executor::{ReplayError, SimulationError};
 use sailplan_ir::{At, Diagnostic, Diagnostics};
 use sailplan_planner::{NoPlan, PlaceError};
 use std::process::ExitCode;
@@ -52,6 +52,13 @@ impl Failure {
     pub(crate) fn file(path: &std::path::Path, doing: &str, error: &std::io::Error) -> Self {
         let diagnostic = Diagnostic::new(format!("cannot {doing}: {error}")).at(path.display().to_string(), At::Whole);
         Self::Input(diagnostic.into())
+    }
+}
+
+/// A verified plan can be simulated.
+impl From<SimulationError> for Failure {
+    fn from(error: SimulationError) -> Self {
+        Self::Bug(error.to_string())
     }
 }
 

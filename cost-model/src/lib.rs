@@ -7,7 +7,6 @@ mod kernel;
 mod link_report;
 mod links;
 mod load;
-mod route;
 mod sustain;
 mod table;
 mod tile_heuristic;
@@ -65,21 +64,13 @@ impl<'a> CostModel<'a> {
         self.kinds[sail.index()].0
     }
 
-    /// What the symbolic axes stand for when a phase is priced. Decode sees the average context of its steps: step i
-    /// of G attends to P + i + 1 positions, so the mean is P + (G + 1)/2, exact for costs linear in the context.
-    /// Prefill sees the average end of its chunks.
+    /// What the symbolic axes stand for when a phase is priced.
     #[must_use]
     pub fn extents(&self, phase: Phase) -> Extents {
-        let request = self.request;
-        let (tokens, context) = match phase {
-            Phase::Prefill => {
-                let chunks = request.chunks();
-                (request.prompt.div_ceil(chunks), (request.prompt * (chunks + 1)).div_ceil(2 * chunks))
-            }
-            Phase::Decode => (1, request.prompt + (request.generate + 1).div_ceil(2)),
-        };
-        let batch = request.batch;
-        Extents { tokens: tokens.saturating_mul(batch), context: context.saturating_mul(batch), outputs: batch }
+        match phase {
+            Phase::Prefill => self.request.average_prefill(),
+            Phase::Decode => self.request.average_decode(),
+        }
     }
 
     /// `max(bytes / DDR rate, flops / compute rate) + overhead` on one card; the larger term takes the time.

@@ -1,8 +1,9 @@
 //! Messages and collectives: a schedule of steps over the physical links. A step takes the largest sum of latencies
 //! along a message's path plus the largest (bytes on a medium / its rate), so contention falls out of counting.
 
-use crate::route::Routes;
-use sailplan_ir::{Algorithm, Bytes, BytesPerSecond, Fleet, Links, Message, Pattern, Picoseconds, SailId, Step};
+use sailplan_ir::{
+    Algorithm, Bytes, BytesPerSecond, Fleet, Links, Message, Pattern, Picoseconds, Routes, SailId, Step,
+};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -55,7 +56,7 @@ struct Load {
 impl Collectives {
     pub(crate) fn new(fleet: &Fleet) -> Self {
         let routes = Routes::new(fleet);
-        let meter = Meter { carried: vec![Load::default(); routes.wires.len()], touched: Vec::new() };
+        let meter = Meter { carried: vec![Load::default(); routes.wires().len()], touched: Vec::new() };
         let alike = !matches!(fleet.links, Links::Edges(_));
         Self { routes, alike, profiles: RefCell::default(), meter: RefCell::new(meter) }
     }
@@ -80,7 +81,7 @@ impl Collectives {
 
     /// Upper bound of the numbers of media.
     pub(crate) fn media(&self) -> usize {
-        self.routes.wires.len()
+        self.routes.wires().len()
     }
 
     /// When a message that may begin at `start` and takes `time` is there: it waits until every medium on its way is free

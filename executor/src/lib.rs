@@ -15,6 +15,7 @@ mod resolve;
 mod sail;
 mod session;
 mod shards;
+mod simulate;
 mod transport;
 
 #[cfg(test)]
@@ -26,4 +27,8 @@ pub use device::{Arenas, Buffer, Cache, Device, Kernel, Operand, Step, Weight};
 pub use error::{Fault, ReplayError};
 pub use replay::replay;
 pub use session::{Measured, Progress, Report, SailTime, Session};
+pub use simulate::{
+    CardTime, Medium, MediumTime, Occupation, Progression, Simulation, SimulationError, Span, Timeline, Vertex,
+    predicted, simulate, traced,
+};
 pub use transport::{Pulse, Tag, Threads, Transport, rounded};

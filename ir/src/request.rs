@@ -116,6 +116,27 @@ impl Request {
         Extents { tokens: self.batch, context: self.context.saturating_mul(self.batch), outputs: self.batch }
     }
 
+    /// The step that a prefill pass is priced as: chunks are even, and each sees the average end of their contexts.
+    #[must_use]
+    pub fn average_prefill(&self) -> Extents {
+        let chunks = self.chunks();
+        let tokens = self.prompt.div_ceil(chunks.max(1));
+        let context = self.prompt.saturating_mul(chunks.saturating_add(1)).div_ceil(chunks.max(1).saturating_mul(2));
+        self.of_batch(tokens, context)
+    }
+
+    /// The step that a decode step is priced as. Step i of G attends to P + i + 1 positions, so the mean is
+    /// P + (G + 1)/2, exact for costs linear in the context.
+    #[must_use]
+    pub fn average_decode(&self) -> Extents {
+        self.of_batch(1, self.prompt.saturating_add(self.generate.saturating_add(1).div_ceil(2)))
+    }
+
+    fn of_batch(&self, tokens: u64, context: u64) -> Extents {
+        let batch = self.batch;
+        Extents { tokens: tokens.saturating_mul(batch), context: context.saturating_mul(batch), outputs: batch }
+    }
+
     /// How often the prefill pass and the decode step count in the objective.
     #[must_use]
     pub fn weights(&self) -> (u64, u64) {

@@ -8,6 +8,8 @@ mod link;
 mod model;
 mod replay;
 mod show;
+mod simulate;
+mod trace;
 mod verify;
 
 use crate::args::{Cli, Verb};
@@ -22,6 +24,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         Verb::Compile(args) => compile::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Run(args) => replay::run(&args),
         Verb::Model(args) => model::run(&args),
         Verb::Fleet(args) => fleet::run(&args),

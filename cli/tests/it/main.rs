@@ -5,6 +5,7 @@ mod case_studies;
 mod commands;
 mod determinism;
 mod pipeline;
+mod simulation;
 mod snapshots;
 mod tidy;
 mod tiny;

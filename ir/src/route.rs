@@ -1,20 +1,22 @@
-//! Shortest paths over the physical links.
+//! Shortest paths over the physical links. What crosses them and what that takes is no concern of theirs.
 
+use crate::Fleet;
+use crate::fleet::Wire;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
-use sailplan_ir::{Fleet, FleetWire};
 use std::collections::VecDeque;
 
 /// The wires of a fleet and, from every vertex to every other, the first wire of a path with the fewest hops.
-pub(crate) struct Routes {
-    pub(crate) wires: Vec<FleetWire>,
+pub struct Routes {
+    wires: Vec<Wire>,
     next: Vec<Vec<Option<usize>>>,
 }
 
 impl Routes {
     /// Breadth-first from every destination; among equal paths one that arrives in the direction of its link wins, then the
     /// one over the lowest wire. So around a ring every card sees the same.
-    pub(crate) fn new(fleet: &Fleet) -> Self {
+    #[must_use]
+    pub fn new(fleet: &Fleet) -> Self {
         let wires = fleet.wires();
         let mut graph = DiGraph::<(), usize>::new();
         let vertices: Vec<NodeIndex> = (0..fleet.vertices()).map(|_| graph.add_node(())).collect();
@@ -25,8 +27,14 @@ impl Routes {
         Self { wires, next }
     }
 
+    /// Both directions of every link that is up, as [`Fleet::wires`] lists them.
+    #[must_use]
+    pub fn wires(&self) -> &[Wire] {
+        &self.wires
+    }
+
     /// The wires from one vertex to another; empty when they are the same or not connected.
-    pub(crate) fn path(&self, from: usize, to: usize) -> impl Iterator<Item = &FleetWire> {
+    pub fn path(&self, from: usize, to: usize) -> impl Iterator<Item = &Wire> {
         let mut at = from;
         std::iter::from_fn(move || {
             let wire = &self.wires[self.next[to][at]?];

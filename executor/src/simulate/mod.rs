@@ -1,0 +1,100 @@
+//! The `model` device: a plan replayed as events, in integer picoseconds, without numbers and without the planner's
+//! formulas. Kernels and slices take the time that the plan predicts for them; everything on links is simulated message
+//! by message, from the schedules that a replay runs and the links of the plan's fleet.
+//!
+//! - A message over h links takes h·α plus bytes / slowest rate when it is alone (cut-through, not store and forward).
+//!   Messages that meet on a medium share its rate ([`fabric`]).
+//! - A card does one instruction after the other. It goes on when what it sends has left and what it gets has arrived; it
+//!   waits for nobody else. A collective starts on a card when the card comes to it; its start-up is that of a kernel and
+//!   adding contributions is free, as the prices have it.
+//! - The host has tokens when a card asks for them; cards share its link, or have one each.
+//! - Prefill runs the chunks one after the other on each card, all of them as long as the average one, for which the
+//!   plan's times are; a card that is done with a chunk begins the next. So stages overlap.
+//!
+//! In lockstep, ranks wait for each other before every step of a collective and cards before every chunk. That is what
+//! the closed form supposes: what the two simulations differ by is overlap, what is left is contention and rounding.
+
+mod engine;
+mod exchange;
+mod fabric;
+mod forecast;
+mod network;
+mod script;
+mod timeline;
+
+#[cfg(test)]
+mod tests;
+
+pub use forecast::predicted;
+pub use network::{Medium, Vertex};
+pub use timeline::{CardTime, MediumTime, Occupation, Span, Timeline};
+
+use engine::Run;
+use network::Network;
+use sailplan_codegen::Plan;
+use sailplan_ir::{SailId, Verified};
+use script::{Phase, scripts};
+
+/// Whether cards wait for each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Progression {
+    /// Each goes on as soon as it can.
+    #[default]
+    Free,
+    /// Ranks take each step of a collective together, all cards each chunk.
+    Lockstep,
+}
+
+/// Both programs, simulated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Simulation {
+    /// The whole prompt.
+    pub prefill: Timeline,
+    /// One token of each sequence, at the average context of the request.
+    pub decode: Timeline,
+}
+
+/// Why there is no simulation. A verified plan gives no cause for either.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SimulationError {
+    /// The plan says something that its own parts contradict.
+    #[error("{sail}: {problem}")]
+    Malformed {
+        /// The card.
+        sail: SailId,
+        /// What does not fit.
+        problem: String,
+    },
+    /// A card waits for ever.
+    #[error("{sail} waits in `{waiting}` for what no card sends")]
+    Stuck {
+        /// The card.
+        sail: SailId,
+        /// The instruction.
+        waiting: String,
+    },
+}
+
+/// Simulates the whole prompt and one decode step. What repeats exactly is simulated once.
+///
+/// # Errors
+/// The plan contradicts itself, which a verified plan does not.
+pub fn simulate(plan: &Verified<Plan>, progression: Progression) -> Result<Simulation, SimulationError> {
+    both(plan, progression, false)
+}
+
+/// As [`simulate`], with every span.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn traced(plan: &Verified<Plan>, progression: Progression) -> Result<Simulation, SimulationError> {
+    both(plan, progression, true)
+}
+
+fn both(plan: &Plan, progression: Progression, recording: bool) -> Result<Simulation, SimulationError> {
+    let network = Network::new(&plan.fleet.inline);
+    let run =
+        |phase, passes| engine::run(&scripts(plan, &network, phase)?, &network, Run { passes, progression, recording });
+    Ok(Simulation { prefill: run(Phase::Prefill, plan.request.chunks())?, decode: run(Phase::Decode, 1)? })
+}
