@@ -132,7 +132,9 @@ impl Host {
     /// All chunks are handed out at once, so that stages overlap.
     fn prefill(&mut self, plan: &Plan, session: &Session) -> Result<Vec<f32>, ReplayError> {
         let began = Instant::now();
-        let chunk = usize::try_from(plan.request.chunk_tokens()).unwrap_or(usize::MAX);
+        let most = usize::try_from(plan.request.chunk_tokens()).unwrap_or(usize::MAX);
+        // Even chunks, as they are priced.
+        let chunk = session.prefill.div_ceil(session.prefill.div_ceil(most).max(1)).max(1);
         for (index, tokens) in session.tokens[..session.prefill].chunks(chunk).enumerate() {
             self.send(true, index * chunk, tokens);
         }

