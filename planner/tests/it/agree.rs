@@ -1,7 +1,7 @@
 //! The engine and the integer program search the same space and must give the same objective: `place` is an error when
 //! they do not. Here on random fleets, equal and mixed, roomy and tight.
 
-use crate::random::{Card, fleet, model, objective, request};
+use crate::random::{Card, fleet, model, objective, proven, request};
 use proptest::prelude::*;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Objective, Picoseconds};
@@ -25,7 +25,10 @@ proptest! {
         // More memory on every card never makes the optimum worse.
         let larger: Vec<Card> = cards.iter().map(|&(memory, rate)| (memory * 2, rate)).collect();
         let more = objective(&model, &fleet(&larger, shape, rate, latency), &request);
+        // Nor does leaving weights on the host where that is better.
+        let streamed = proven(&model, &fleet(&cards, shape, rate, latency), &request, true);
         if let Some(base) = base {
+            prop_assert!(streamed.is_some_and(|streamed| streamed <= base), "{base:?} with {cards:?}, {streamed:?} streaming");
             prop_assert!(more.is_some_and(|more| more <= base), "{base:?} with {cards:?}, {more:?} with twice the memory");
         }
     }

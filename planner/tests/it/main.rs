@@ -2,6 +2,7 @@
 
 mod agree;
 mod baselines;
+mod loads;
 mod properties;
 mod random;
-mod loads;
+mod streams;
