@@ -87,6 +87,9 @@ pub(crate) struct Workload {
     /// Type of the KV caches; f16 halves them and rounds.
     #[arg(long, value_enum, default_value_t = CacheArg::F32)]
     pub(crate) kv: CacheArg,
+    /// Let weights of layers that do not fit stay on the host and come over its link at every step.
+    #[arg(long)]
+    pub(crate) stream: bool,
     /// What to minimise.
     #[arg(long, value_enum, default_value_t = ObjectiveArg::Request)]
     pub(crate) objective: ObjectiveArg,

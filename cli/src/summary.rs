@@ -3,6 +3,7 @@
 use sailplan_codegen::{Plan, Resident};
 use sailplan_ir::{Bytes, Picoseconds, SailId, Status, Sustain};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A plan in figures. Times are seconds, sizes bytes.
@@ -19,6 +20,7 @@ pub(crate) struct Summary {
     pub(crate) unused_sails: Vec<SailId>,
     /// What Sails of unknown compute rate must compute to stay bound by memory; null when all rates are known.
     pub(crate) must_sustain_flops_per_s: Option<SustainSummary>,
+    pub(crate) streamed: StreamedSummary,
 }
 
 /// Operations per second of the Sail that needs most.
@@ -26,6 +28,14 @@ pub(crate) struct Summary {
 pub(crate) struct SustainSummary {
     pub(crate) prefill: u64,
     pub(crate) decode: u64,
+}
+
+/// Weights that stay on the host.
+#[derive(Serialize, Debug)]
+pub(crate) struct StreamedSummary {
+    pub(crate) layers: Vec<u32>,
+    /// Over the host's link at every step, for all cards.
+    pub(crate) bytes_per_step: u64,
 }
 
 #[derive(Serialize, Debug)]
@@ -112,6 +122,7 @@ pub(crate) fn summary(plan: &Plan) -> Summary {
         },
         stages: stages(plan),
         memory: plan.sails.iter().map(memory).collect(),
+        streamed: streamed(plan),
         unused_sails: plan.fleet.inline.ids().filter(|sail| !busy.contains(sail)).collect(),
         must_sustain_flops_per_s: sustain(plan)
             .map(|rates| SustainSummary { prefill: rates.prefill.0, decode: rates.decode.0 }),
@@ -135,6 +146,16 @@ fn stages(plan: &Plan) -> Vec<StageSummary> {
         .collect();
     stages.sort_by_key(|stage| stage.0);
     stages.into_iter().map(|stage| stage.1).collect()
+}
+
+fn streamed(plan: &Plan) -> StreamedSummary {
+    let residents = plan.sails.iter().flat_map(|sail| &sail.weights).filter(|resident| resident.streamed);
+    let (mut layers, mut bytes) = (BTreeSet::new(), Bytes(0));
+    for (range, each) in residents.filter_map(|resident| Some((&resident.layers.as_ref()?.0, resident.bytes))) {
+        layers.extend(range.clone());
+        bytes += each * range.len() as u64;
+    }
+    StreamedSummary { layers: layers.into_iter().collect(), bytes_per_step: bytes.0 }
 }
 
 /// First and last layer with state here.
@@ -172,6 +193,9 @@ pub(crate) fn text(plan: &Plan) -> String {
     if !figures.unused_sails.is_empty() {
         let _ = writeln!(text, "  unused    {}", names(&figures.unused_sails));
     }
+    if !figures.streamed.layers.is_empty() {
+        let _ = writeln!(text, "  streamed  {}", streamed_line(&figures.streamed));
+    }
     let estimate = &plan.estimate;
     let _ = writeln!(text, "  prefill   {}", estimate.prefill);
     let rate = figures.estimate.throughput_tokens_per_s;
@@ -197,6 +221,18 @@ fn stage_line(stage: &StageSummary) -> String {
     };
     let how = if stage.degree > 1 { format!("tensor parallel over {}", stage.degree) } else { "whole".to_owned() };
     format!("{}: {layers}, {how}", names(&stage.sails))
+}
+
+fn streamed_line(streamed: &StreamedSummary) -> String {
+    let runs = streamed.layers.chunk_by(|a, b| a + 1 == *b);
+    let parts: Vec<String> = runs
+        .map(|run| match run {
+            [first, .., last] => format!("{first} to {last}"),
+            one => one.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    let word = if streamed.layers.len() == 1 { "layer" } else { "layers" };
+    format!("{word} {} from the host, {} a step", parts.join(", "), Bytes(streamed.bytes_per_step))
 }
 
 /// Names, three or more in a row as "first to last".

@@ -201,6 +201,9 @@ pub struct Resident {
     pub offset: Bytes,
     /// From one layer's shard to the next.
     pub stride: Bytes,
+    /// Whether the weight stays on the host: all layers share one place, to which a `Stream` brings each before its use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub streamed: bool,
 }
 
 /// A part of a logical tensor.
@@ -378,6 +381,15 @@ pub enum Instruction {
         /// Prediction; the time stands at the receive, a send's is 0.
         time: Picoseconds,
     },
+    /// Takes a streamed weight's shard from the host, for the layer at hand.
+    Stream {
+        /// The weight.
+        weight: String,
+        /// Bytes of the shard.
+        bytes: Bytes,
+        /// Prediction: until all cards of the group have their shards.
+        time: Picoseconds,
+    },
     /// Takes the step's token ids from the host.
     HostRecv {
         /// Into this buffer.
@@ -414,6 +426,7 @@ impl Instruction {
             | Self::Collective { time, .. }
             | Self::Send { time, .. }
             | Self::Recv { time, .. }
+            | Self::Stream { time, .. }
             | Self::HostRecv { time, .. }
             | Self::HostSend { time, .. } => *time,
         }

@@ -93,11 +93,11 @@ impl Host {
         for (script, transport) in scripts.into_iter().zip(ends) {
             let (id, times) = (script.sail, Times::default());
             let (host, pulse, files) = (host.clone(), pulse.clone(), Arc::clone(files));
-            let sail = Sail { script, device: D::default(), transport, host, pulse, times };
+            let sail = Sail { script, device: D::default(), transport, host, pulse, times, files };
             let (sender, receiver) = channel();
             let thread = std::thread::Builder::new().name(id.to_string());
             // Not joined: a thread that hangs must not keep the run from ending.
-            let started = thread.spawn(move || sail.run(&files, &receiver));
+            let started = thread.spawn(move || sail.run(&receiver));
             started.map_err(|source| ReplayError::NoThread { sail: id, source })?;
             commands.insert(id, sender);
         }

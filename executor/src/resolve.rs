@@ -36,12 +36,37 @@ pub(crate) struct Load {
 /// One instruction.
 pub(crate) enum Action {
     Kernel(Kernel),
-    Slice { from: Buffer, first: usize, into: Buffer },
-    Collective { exchange: Arc<Exchange>, from: Buffer, into: Buffer },
-    Send { peer: SailId, tag: u32, from: Buffer },
-    Receive { peer: SailId, tag: u32, into: Buffer },
-    TakeTokens { into: Buffer },
-    GiveLogits { from: Buffer, first: u64 },
+    Slice {
+        from: Buffer,
+        first: usize,
+        into: Buffer,
+    },
+    Collective {
+        exchange: Arc<Exchange>,
+        from: Buffer,
+        into: Buffer,
+    },
+    Send {
+        peer: SailId,
+        tag: u32,
+        from: Buffer,
+    },
+    Receive {
+        peer: SailId,
+        tag: u32,
+        into: Buffer,
+    },
+    /// The shard in this place of the script's shards comes from the files.
+    Stream {
+        shard: usize,
+    },
+    TakeTokens {
+        into: Buffer,
+    },
+    GiveLogits {
+        from: Buffer,
+        first: u64,
+    },
 }
 
 /// The scripts of all cards, in order of id.
@@ -53,7 +78,8 @@ pub(crate) fn resolve<D: Device>(plan: &Plan, weights: &WeightIndex) -> Result<V
 fn script<D: Device>(sail: &SailPlan, tensors: &Tensors<'_>) -> Result<Script, ReplayError> {
     let (shards, caches) = (tensors.shards::<D>(sail)?, tensors.caches::<D>(sail)?);
     let resolver = Resolver { sail: sail.sail, exchanges: RefCell::default() };
-    let weights: BTreeMap<String, Weight> = shards.iter().map(|shard| (shard.name.clone(), shard.weight)).collect();
+    let named = |(place, shard): (usize, &Shard)| (shard.name.clone(), (place, shard.weight));
+    let weights: BTreeMap<String, (usize, Weight)> = shards.iter().enumerate().map(named).collect();
     if weights.len() != shards.len() {
         return Err(resolver.malformed("two shards have one name".to_owned()));
     }
@@ -64,7 +90,7 @@ fn script<D: Device>(sail: &SailPlan, tensors: &Tensors<'_>) -> Result<Script, R
     let Memory { weights: weight_bytes, kv, activations, .. } = sail.memory;
     let arenas = Arenas { weights: weight_bytes, kv, activations };
     let (prefill, decode) = (program(&sail.prefill)?, program(&sail.decode)?);
-    let loads = resolver.loads(&sail.load, &shards)?;
+    let loads = resolver.loads(&sail.load, &weights)?;
     Ok(Script { sail: sail.sail, arenas, shards, loads, prefill, decode })
 }
 
@@ -76,7 +102,8 @@ fn placed(buffer: &sailplan_codegen::Buffer) -> Buffer {
 struct Names<'a> {
     buffers: BTreeMap<String, Buffer>,
     caches: &'a BTreeMap<String, Cache>,
-    weights: &'a BTreeMap<String, Weight>,
+    /// With their places in the script's shards.
+    weights: &'a BTreeMap<String, (usize, Weight)>,
 }
 
 struct Resolver {
@@ -87,14 +114,16 @@ struct Resolver {
 
 impl Resolver {
     /// Load steps, layer by layer.
-    fn loads(&self, steps: &[sailplan_codegen::Load], shards: &[Shard]) -> Result<Vec<Load>, ReplayError> {
-        let places: BTreeMap<&str, usize> =
-            shards.iter().enumerate().map(|(place, shard)| (shard.name.as_str(), place)).collect();
+    fn loads(
+        &self,
+        steps: &[sailplan_codegen::Load],
+        weights: &BTreeMap<String, (usize, Weight)>,
+    ) -> Result<Vec<Load>, ReplayError> {
         let mut loads = Vec::new();
         for step in steps {
             for (_, name) in expanded(&step.weight, step.layers.as_ref()) {
                 let unknown = || self.malformed(format!("it is to load `{name}`, which it does not hold"));
-                let shard = places.get(name.as_str()).copied().ok_or_else(unknown)?;
+                let (shard, _) = *weights.get(&name).ok_or_else(unknown)?;
                 loads.push(Load { shard, from: step.from, to: step.to });
             }
         }
@@ -126,7 +155,8 @@ impl Resolver {
             Some(&cache) => Ok(Operand::Cache(cache)),
             None => buffer(name).map(Operand::Buffer),
         };
-        let weight = |name: &String| names.weights.get(&named(name)).copied().ok_or_else(|| unknown(name));
+        let shard = |name: &String| names.weights.get(&named(name)).copied().ok_or_else(|| unknown(name));
+        let weight = |name: &String| shard(name).map(|(_, weight)| weight);
         Ok(match from {
             Instruction::Repeat { .. } => return Err(self.malformed("a repeat inside a repeat".to_owned())),
             Instruction::Kernel { op, inputs, weights, out, .. } => {
@@ -147,6 +177,7 @@ impl Resolver {
             Instruction::Recv { peer, buffer: into, tag, .. } => {
                 Action::Receive { peer: *peer, tag: *tag, into: buffer(into)? }
             }
+            Instruction::Stream { weight, .. } => Action::Stream { shard: shard(weight)?.0 },
             Instruction::HostRecv { buffer: into, .. } => Action::TakeTokens { into: buffer(into)? },
             Instruction::HostSend { buffer: from, start, .. } => {
                 Action::GiveLogits { from: buffer(from)?, first: *start }

@@ -23,6 +23,7 @@ pub(crate) struct Sail<D, T> {
     pub(crate) host: Sender<Event>,
     pub(crate) pulse: Pulse,
     pub(crate) times: Times,
+    pub(crate) files: Arc<Files>,
 }
 
 /// Where the time went.
@@ -35,9 +36,9 @@ pub(crate) struct Times {
 impl<D: Device, T: Transport> Sail<D, T> {
     /// Runs until the host hangs up. The host learns of every end, of a panic too; an error cannot be told to a host
     /// that is gone.
-    pub(crate) fn run(mut self, files: &Arc<Files>, commands: &Receiver<Command>) {
+    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
         let (sail, host) = (self.script.sail, self.host.clone());
-        let body = AssertUnwindSafe(|| self.serve(files, commands));
+        let body = AssertUnwindSafe(|| self.serve(commands));
         let ended = catch_unwind(body)
             .unwrap_or_else(|panic| Err(ReplayError::Panicked { sail, message: message(panic.as_ref()) }));
         // Peers must see this card end before the host hears why.
@@ -47,8 +48,8 @@ impl<D: Device, T: Transport> Sail<D, T> {
         }
     }
 
-    fn serve(&mut self, files: &Files, commands: &Receiver<Command>) -> Result<(), ReplayError> {
-        self.load(files)?;
+    fn serve(&mut self, commands: &Receiver<Command>) -> Result<(), ReplayError> {
+        self.load()?;
         self.tell(News::Loaded);
         while let Ok(command) = commands.recv() {
             self.step(&command)?;
@@ -63,20 +64,19 @@ impl<D: Device, T: Transport> Sail<D, T> {
         Ok(())
     }
 
-    fn load(&mut self, files: &Files) -> Result<(), ReplayError> {
+    fn load(&mut self) -> Result<(), ReplayError> {
         self.device.allocate(self.script.arenas).map_err(|fault| self.fault(fault))?;
         for index in 0..self.script.loads.len() {
-            self.take(index, files)?;
+            self.take(self.script.loads[index])?;
             self.pulse.beat();
         }
         Ok(())
     }
 
     /// One shard: from the files or from another card, and on to the next.
-    fn take(&mut self, index: usize, files: &Files) -> Result<(), ReplayError> {
-        let Load { shard, from, to } = self.script.loads[index];
+    fn take(&mut self, Load { shard, from, to }: Load) -> Result<(), ReplayError> {
         let shard = &self.script.shards[shard];
-        let runs = || files.shard(&shard.entry, shard.cut);
+        let runs = || self.files.shard(&shard.entry, shard.cut);
         let bytes = match (from, to) {
             (Some(peer), _) => Some(self.transport.receive_shard(peer, shard.cut.bytes().unwrap_or(0) as usize)?),
             (None, Some(_)) => Some(runs().collect::<Vec<_>>().concat()),
@@ -137,6 +137,7 @@ impl<D: Device, T: Transport> Sail<D, T> {
                 self.times.links += began.elapsed();
                 self.write(*into, step, &values)?;
             }
+            Action::Stream { shard } => self.take(Load { shard: *shard, from: None, to: None })?,
             Action::TakeTokens { into } => {
                 self.device.write_tokens(*into, step, &command.tokens).map_err(|fault| self.fault(fault))?;
             }

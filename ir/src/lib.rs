@@ -46,7 +46,7 @@ pub use graph::{Dim, Extents, Graph, Node, Role, Tensor};
 pub use id::{ClassId, DomainId, NodeId, SailId, TensorId, ValueId};
 pub use model::{LayerClass, Model, Segment};
 pub use op::{Constant, Op, Operand, Row};
-pub use placement::{Choice, Hop, Load, Placement, Price, Stage};
+pub use placement::{Choice, Hop, Load, Placement, Price, Stage, Streamed};
 pub use program::{Action, Form, Instruction, Layout, Program, block_granule};
 pub use request::{Objective, Request, Wire};
 pub use route::Routes;

@@ -1,6 +1,9 @@
 //! A placement: which segments run on which cards in which form. Made by the planner, read by codegen.
 
-use crate::{Algorithm, Certificate, Estimate, Form, MemoryUse, Partition, Picoseconds, SailId, Shard, Sustain};
+use crate::{
+    Algorithm, Bytes, Certificate, Estimate, Form, Layout, MemoryUse, Partition, Picoseconds, SailId, Shard, Sustain,
+    TensorId,
+};
 use std::ops::Range;
 
 /// Where everything runs, how well that is known to be, and what it is predicted to take.
@@ -83,6 +86,29 @@ pub struct Choice {
     pub prefill: Vec<Price>,
     /// Prices of the decode program's instructions, averaged over the tokens to generate.
     pub decode: Vec<Price>,
+    /// Weights that stay on the host and come to every rank before each use, in both programs.
+    pub streams: Vec<Streamed>,
+}
+
+/// A weight of a layer that stays on the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Streamed {
+    /// The weight in the class's template.
+    pub tensor: TensorId,
+    /// How the ranks need it.
+    pub layout: Layout,
+    /// What all ranks take of one layer together.
+    pub bytes: Bytes,
+    /// Until all of them have it.
+    pub time: Picoseconds,
+}
+
+impl Choice {
+    /// Whether a weight in this layout stays on the host.
+    #[must_use]
+    pub fn streams(&self, tensor: TensorId, layout: Layout) -> bool {
+        self.streams.iter().any(|streamed| (streamed.tensor, streamed.layout) == (tensor, layout))
+    }
 }
 
 /// The predicted time of one instruction.

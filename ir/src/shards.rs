@@ -1,5 +1,5 @@
-//! The weight slices of a placement: each distinct slice once, with the cards that hold it. What is loaded is decided
-//! over these; where they lie in memory is not known here.
+//! The weight slices that a placement keeps on cards: each distinct slice once, with the cards that hold it. What is
+//! loaded is decided over these; where they lie in memory is not known here.
 
 use crate::{
     Bytes, Choice, DType, Dim, Domains, Extents, Graph, LayerClass, Layout, Model, Role, SailId, Segment, Stage,
@@ -87,7 +87,10 @@ fn slices<'a>(class: &'a LayerClass, domains: &[Domains], choice: &Choice, sails
     let template = &class.template;
     let residents = choice.form.residents();
     let mut all: Vec<Slice<'a>> = Vec::new();
-    for &(tensor, layout) in residents.iter().filter(|(tensor, _)| template[*tensor].role == Role::Weight) {
+    let loaded = |&&(tensor, layout): &&(TensorId, Layout)| {
+        template[tensor].role == Role::Weight && !choice.streams(tensor, layout)
+    };
+    for &(tensor, layout) in residents.iter().filter(loaded) {
         let first = all.iter().position(|slice| slice.tensor == tensor).unwrap_or(all.len());
         let alone = residents.range((tensor, Layout::Whole)..=(tensor, Layout::Host)).count() == 1;
         for (rank, &sail) in sails.iter().enumerate() {

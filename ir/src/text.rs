@@ -137,5 +137,9 @@ fn choice_text(model: &Model, index: usize, choice: &Choice, text: &mut String) 
     let prefill: crate::Picoseconds = choice.prefill.iter().map(|price| price.time).sum();
     let decode: crate::Picoseconds = choice.decode.iter().map(|price| price.time).sum();
     let _ = writeln!(text, "  choice {index} of {}: prefill {prefill}, decode {decode}", class.name);
+    if !choice.streams.is_empty() {
+        let time: crate::Picoseconds = choice.streams.iter().map(|streamed| streamed.time).sum();
+        let _ = writeln!(text, "    its weights stay on the host: {time} more in each phase");
+    }
     text.push_str(&form_text(&class.template, &choice.form));
 }

@@ -5,6 +5,7 @@ use crate::front::{Detail, Point};
 use crate::load::load_plan;
 use crate::space::{Space, sails};
 use crate::stage::{Counts, mix};
+use crate::stream::unavoidable;
 use sailplan_cost_model::lower_bound;
 use sailplan_ir::{
     Certificate, Choice, Compute, Estimate, Hop, Picoseconds, Placement, Price, Resources, SailId, Stage, Status,
@@ -80,7 +81,7 @@ fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, totals
         // Every segment of the stage is counted once, so a point is left.
         let point = left[class].iter().position(|&count| count > 0).unwrap_or(0);
         left[class][point] = left[class][point].saturating_sub(1);
-        let [prefill, decode] = space.detail(&cut.group, class, point).totals();
+        let [prefill, decode] = front[class][point].totals(space.detail(&cut.group, class, point));
         totals.prefill += prefill;
         totals.decode += decode;
         let index = choices.iter().position(|known| *known == (class, point)).unwrap_or_else(|| {
@@ -126,6 +127,7 @@ fn choice(point: &Point, detail: &Detail) -> Choice {
         partitions: point.partitions.clone(),
         prefill: prices(&detail.prices[0]),
         decode: prices(&detail.prices[1]),
+        streams: point.streams.clone(),
     }
 }
 
@@ -146,7 +148,7 @@ fn estimate(space: &Space<'_>, totals: &Totals, ready: Picoseconds) -> Estimate 
 }
 
 /// The proven bound on the objective when only the engine ran and some mix was not exact: each segment at its fastest
-/// point, without hops.
+/// point, without hops, and what must be streamed.
 pub(crate) fn relaxed(space: &Space<'_>) -> Picoseconds {
     let fastest = |class: usize| {
         let groups = space.groups();
@@ -154,5 +156,7 @@ pub(crate) fn relaxed(space: &Space<'_>) -> Picoseconds {
         points.map(|point| point.objective).min().unwrap_or_default()
     };
     let per_class: Vec<Picoseconds> = (0..space.repertoires.len()).map(fastest).collect();
-    space.model.segments.iter().map(|segment| per_class[segment.class.index()]).sum()
+    let segments = space.model.segments.iter();
+    let computed: Picoseconds = segments.map(|segment| per_class[segment.class.index()]).sum();
+    if space.stream { computed + unavoidable(space) } else { computed }
 }

@@ -11,8 +11,8 @@ use crate::table::{Exchanges, PHASES, PriceTable, price_tables};
 use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Phase, must_sustain};
 use sailplan_ir::{
-    ActivationNeed, Bytes, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId, Sustain,
-    stage_activations,
+    ActivationNeed, Bytes, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId, Streamed,
+    Sustain, stage_activations,
 };
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -28,6 +28,10 @@ pub(crate) struct Point {
     sort_of: Vec<usize>,
     /// By sort.
     residents: Vec<MemoryUse>,
+    /// Weights that stay on the host.
+    pub(crate) streams: Vec<Streamed>,
+    /// By sort, where the streamed weights of one segment are put.
+    staging: Vec<Bytes>,
     detail: OnceCell<Detail>,
 }
 
@@ -45,6 +49,42 @@ pub(crate) struct Detail {
 impl Point {
     pub(crate) fn resident(&self, rank: usize) -> MemoryUse {
         self.residents[self.sort_of[rank]]
+    }
+
+    /// Room for the streamed weights of one segment.
+    pub(crate) fn staging(&self, rank: usize) -> Bytes {
+        self.staging[self.sort_of[rank]]
+    }
+
+    /// The most that a rank gives to one segment.
+    pub(crate) fn fullest(&self) -> Bytes {
+        let sorts = self.residents.iter().zip(&self.staging);
+        sorts.map(|(resident, &staging)| resident.total() + staging).max().unwrap_or_default()
+    }
+
+    /// The same form with some weights on the host; `staging` is by sort.
+    pub(crate) fn twin(&self, costs: &CostModel<'_>, streams: Vec<Streamed>, staging: Vec<Bytes>) -> Self {
+        let (prefill, decode) = costs.request.weights();
+        let uses = prefill.saturating_mul(costs.request.chunks()).saturating_add(decode);
+        let time: Picoseconds = streams.iter().map(|streamed| streamed.time).sum();
+        let off = |(one, &staged): (&MemoryUse, &Bytes)| MemoryUse { weights: one.weights - staged, ..*one };
+        let residents = self.residents.iter().zip(&staging).map(off).collect();
+        Self {
+            formed: Rc::clone(&self.formed),
+            partitions: self.partitions.clone(),
+            objective: self.objective + time * uses,
+            sort_of: self.sort_of.clone(),
+            residents,
+            streams,
+            staging,
+            detail: OnceCell::new(),
+        }
+    }
+
+    /// Sums over one segment in both phases.
+    pub(crate) fn totals(&self, detail: &Detail) -> [Resources; 2] {
+        let host = self.streams.iter().map(|streamed| streamed.time).sum();
+        detail.totals().map(|sum| sum + Resources { host, ..Resources::default() })
     }
 
     /// Prices and needs, computed when they are first asked for.
@@ -120,7 +160,7 @@ impl Detail {
     }
 
     /// Sums over one segment.
-    pub(crate) fn totals(&self) -> [Resources; 2] {
+    fn totals(&self) -> [Resources; 2] {
         let sum = |prices: &[Priced]| prices.iter().fold(Resources::default(), |sum, one| sum + one.resources);
         [sum(&self.prices[0]), sum(&self.prices[1])]
     }
@@ -256,7 +296,8 @@ impl<'a> Station<'a> {
         let residents =
             site.sorts.iter().map(|&rank| site.held(&self.repertoire.choices, &formed.form, rank)).collect();
         let (objective, sort_of) = (Picoseconds(cost.objective), site.sort_of);
-        Ok(Point { formed, partitions, objective, sort_of, residents, detail: OnceCell::new() })
+        let (streams, staging) = (Vec::new(), vec![Bytes(0); site.sorts.len()]);
+        Ok(Point { formed, partitions, objective, sort_of, residents, streams, staging, detail: OnceCell::new() })
     }
 
     /// The fastest form with the shares of a point, once more as an integer program.

@@ -28,11 +28,12 @@ mod shares;
 mod solver;
 mod space;
 mod stage;
+mod stream;
 mod table;
 mod trellis;
 
 pub use baselines::{Baseline, Simpler, baselines};
-pub use outcome::{NoPlan, Outcome, PlaceError, Search};
+pub use outcome::{NoPlan, Outcome, PlaceError, Search, Streaming};
 pub use rules::Rule;
 pub use saturate::Saturation;
 pub use space::Family;
@@ -54,6 +55,8 @@ pub struct Config<'a> {
     pub family: Family,
     /// Solve the placement program whatever its size.
     pub prove: bool,
+    /// Let weights of layers stay on the host and come at every step, where they do not fit.
+    pub stream: bool,
     /// Told as the search goes on; it cannot change the answer.
     pub progress: Option<&'a dyn Fn(Progress)>,
 }
@@ -84,12 +87,31 @@ pub fn rule_table(class: &LayerClass) -> Vec<Rule> {
 /// The best placement of a model on a fleet.
 ///
 /// # Errors
-/// `NoPlan` with the demands in bytes when nothing fits; `Internal` when the planner contradicts itself.
+/// `NoPlan` with the demands in bytes when nothing fits, and with what streaming would take where it was not allowed;
+/// `Internal` when the planner contradicts itself.
 pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) -> Result<Outcome, PlaceError> {
-    fits_in_all(model, costs, config.family)?;
+    let answer = search(model, costs, config);
+    let Err(PlaceError::NoPlan(reasons)) = answer else { return answer };
+    if config.stream {
+        return Err(PlaceError::NoPlan(reasons));
+    }
+    let streaming = if reasons.sails > STREAMING_PRICED {
+        stream::at_least(costs, &reasons)
+    } else {
+        let config = Config { stream: true, prove: false, ..config };
+        search(model, costs, config).ok().map(|outcome| stream::streaming(&outcome.placement))
+    };
+    Err(PlaceError::NoPlan(NoPlan { streaming, ..reasons }))
+}
+
+/// Beyond so many cards a refusal bounds the price of streaming and does not search for it.
+const STREAMING_PRICED: usize = 16;
+
+fn search(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) -> Result<Outcome, PlaceError> {
+    fits_in_all(model, costs, config.family, config.stream)?;
     let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
     let build = |relaxed| {
-        let scope = Scope { family: config.family, relaxed, ..Scope::default() };
+        let scope = Scope { family: config.family, relaxed, stream: config.stream, ..Scope::default() };
         Space::new(model, costs, &repertoires, scope, config.progress).map_err(PlaceError::Internal)
     };
     let mut space = build(true)?;
@@ -101,8 +123,7 @@ pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>)
         engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
     }
     let mut search = figures(&repertoires, &space);
-    let columns = program::columns(&space);
-    let solved = if config.prove || columns <= program::SMALL {
+    let solved = if config.prove || program::small(&space) {
         if let Some(report) = config.progress {
             report(Progress::Program);
         }
@@ -153,7 +174,7 @@ pub(crate) fn evaluate_as(
     manner: Manner,
 ) -> Result<Placement, PlaceError> {
     let family = Family { largest: None, cards: stages.iter().map(|stage| stage.0.end).max() };
-    fits_in_all(model, costs, family)?;
+    fits_in_all(model, costs, family, false)?;
     let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
     let cut = |(group, segments): &(Range<usize>, Range<usize>)| dynamic::Cut {
         group: group.clone(),
@@ -162,7 +183,7 @@ pub(crate) fn evaluate_as(
     let cuts: Vec<dynamic::Cut> = stages.iter().map(cut).collect();
     for relaxed in [true, false] {
         let groups = Some(cuts.iter().map(|cut| cut.group.clone()).collect());
-        let scope = Scope { family, manner, relaxed, groups };
+        let scope = Scope { family, manner, relaxed, stream: false, groups };
         let space = Space::new(model, costs, &repertoires, scope, None).map_err(PlaceError::Internal)?;
         let filled = assemble::fill(&space, &cuts).filter(|stages| assemble::holds(&space, stages));
         match filled {
@@ -211,15 +232,12 @@ fn decide(
     exact: bool,
 ) -> Result<Option<Placement>, PlaceError> {
     let engine = engine.map(|stages| assemble::assemble(space, &stages));
+    let room = if space.relaxed { "" } else { " as far as memory goes" };
+    let streaming = if space.stream { ", weights of layers on the host where they do not fit" } else { "" };
     let ended = |placement: Placement, status, method: &str, bound| {
-        let space =
-            if space.relaxed {
-            "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates"
-        } else {
-            "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates as far as \
-             memory goes"
-        }
-                .to_owned();
+        let base =
+            "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates";
+        let space = format!("{base}{room}{streaming}");
         Placement { certificate: Certificate { status, method: method.to_owned(), space, bound }, ..placement }
     };
     let Some(proven) = proven else {
@@ -266,10 +284,11 @@ fn agree(engine: Picoseconds, program: Picoseconds) -> bool {
     engine.0.abs_diff(program.0) <= engine.0 / 10_000_000 + 1
 }
 
-/// Refuses at once what no placement can hold: every weight and cache is on some card.
-fn fits_in_all(model: &Model, costs: &CostModel<'_>, family: Family) -> Result<(), PlaceError> {
+/// Refuses at once what no placement can hold: every cache is on some card, and every weight where none is streamed.
+fn fits_in_all(model: &Model, costs: &CostModel<'_>, family: Family, stream: bool) -> Result<(), PlaceError> {
     let reasons = reasons(model, costs, family, Bytes(0));
-    if reasons.weights + reasons.caches > reasons.capacity { Err(PlaceError::NoPlan(reasons)) } else { Ok(()) }
+    let weights = if stream { Bytes(0) } else { reasons.weights };
+    if weights + reasons.caches > reasons.capacity { Err(PlaceError::NoPlan(reasons)) } else { Ok(()) }
 }
 
 fn no_plan(space: &Space<'_>) -> PlaceError {
@@ -303,5 +322,6 @@ fn reasons(model: &Model, costs: &CostModel<'_>, family: Family, activations: By
         capacity: capacity.sum(),
         sails: cards,
         context: request.context,
+        streaming: None,
     }
 }

@@ -1,7 +1,7 @@
 //! What a search answers: a placement, or the reasons why there is none.
 
 use crate::saturate::Saturation;
-use sailplan_ir::{Bytes, Placement};
+use sailplan_ir::{Bytes, Picoseconds, Placement};
 use std::fmt;
 
 /// A placement and how it was found.
@@ -59,6 +59,19 @@ pub struct NoPlan {
     pub sails: usize,
     /// Context of the request.
     pub context: u64,
+    /// What a plan with streaming would take; none where it would not help, or was allowed.
+    pub streaming: Option<Streaming>,
+}
+
+/// What comes over the host's link at every step when layers are streamed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Streaming {
+    /// For all cards.
+    pub bytes: Bytes,
+    /// Until all of them have it.
+    pub time: Picoseconds,
+    /// Whether that is a plan's; else no plan can do with less, and there may be none.
+    pub planned: bool,
 }
 
 impl fmt::Display for NoPlan {
@@ -101,6 +114,10 @@ impl NoPlan {
         let sails = (rest + self.caches).0.div_ceil(each.max(1));
         if sails > self.sails as u64 {
             hints.push(format!("{sails} Sails of this size or more"));
+        }
+        if let Some(Streaming { bytes, time, planned }) = self.streaming {
+            let least = if planned { "" } else { "at least " };
+            hints.push(format!("--stream, which leaves weights on the host: {least}{time} more a token, for {bytes}"));
         }
         hints.push("a smaller quantisation of the weights".to_owned());
         hints

@@ -71,7 +71,14 @@ impl Site<'_> {
     }
 
     /// A tensor as a rank holds it.
-    fn local(&self, choices: &Choices, tensor: TensorId, layout: Layout, rank: usize, extents: Extents) -> Local {
+    pub(crate) fn local(
+        &self,
+        choices: &Choices,
+        tensor: TensorId,
+        layout: Layout,
+        rank: usize,
+        extents: Extents,
+    ) -> Local {
         local(&choices.template, (tensor, layout), self.units(choices, tensor, layout, rank), extents)
     }
 

@@ -3,6 +3,7 @@
 //! their order; memory is a row per card.
 
 use crate::dynamic::Cut;
+use crate::front::Point;
 use crate::solver;
 use crate::space::{Interval, Space};
 use crate::stage::Counts;
@@ -11,7 +12,16 @@ use sailplan_ir::{Bytes, Picoseconds, SailId};
 use std::ops::Range;
 
 /// Above this many columns the program is only solved on demand.
-pub(crate) const SMALL: usize = 1500;
+const SMALL: usize = 1500;
+
+/// The same where layers may be streamed: what fills the last byte of every card takes the solver much longer.
+const SMALL_STREAMED: usize = 500;
+
+/// Whether the program is solved without being asked for.
+pub(crate) fn small(space: &Space<'_>) -> bool {
+    let streamed = space.stream && !space.relaxed;
+    columns(space) <= if streamed { SMALL_STREAMED } else { SMALL }
+}
 
 /// Consecutive segments of one class.
 struct Run {
@@ -49,7 +59,7 @@ struct Builder<'a> {
 }
 
 /// Number of columns the program would have.
-pub(crate) fn columns(space: &Space<'_>) -> usize {
+fn columns(space: &Space<'_>) -> usize {
     let runs = runs(space);
     let points = |group: &Interval| -> usize {
         let front = space.front(group);
@@ -216,7 +226,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Residents add up; of activations each part is the largest that any point in use needs.
+    /// Residents add up; staging is the largest in use; of activations each part is the largest that any point in use needs.
     fn memory(&mut self, group: &GroupVariables) {
         let front = self.space.front(&group.group);
         for (index, run) in self.runs.iter().enumerate() {
@@ -241,8 +251,26 @@ impl Builder<'_> {
                     }
                 }
             }
+            total += self.staging(group, rank);
             self.rows.push(constraint!(total <= megabytes(self.space.capacity(sail))));
         }
+    }
+
+    /// The staging area of a rank: as large as that of any streamed point in use.
+    fn staging(&mut self, group: &GroupVariables, rank: usize) -> Expression {
+        let front = self.space.front(&group.group);
+        let points =
+            self.runs.iter().zip(&group.present).flat_map(|(run, present)| front[run.class].iter().zip(present));
+        let streamed: Vec<(&Point, &Variable)> = points.filter(|(point, _)| !point.streams.is_empty()).collect();
+        if streamed.is_empty() {
+            return Expression::default();
+        }
+        self.columns += 1;
+        let staging = self.variables.add(variable().min(0));
+        for (point, &present) in streamed {
+            self.rows.push(constraint!(staging - megabytes(point.staging(rank)) * present >= 0));
+        }
+        staging.into()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::Progress;
 use crate::front::{Detail, Point, Station};
 use crate::repertoire::Repertoire;
 use crate::saturate::Choices;
+use crate::stream::twins;
 use crate::table::PriceTable;
 use sailplan_cost_model::{CostModel, Phase};
 use sailplan_ir::{
@@ -49,6 +50,8 @@ pub(crate) struct Scope {
     pub(crate) manner: Manner,
     /// Leave memory out of account.
     pub(crate) relaxed: bool,
+    /// Let weights of layers stay on the host.
+    pub(crate) stream: bool,
     /// Only these groups.
     pub(crate) groups: Option<Vec<Interval>>,
 }
@@ -66,6 +69,8 @@ pub(crate) struct Space<'a> {
     pub(crate) uniform: bool,
     /// Whether memory is left out of account: a relaxation, whose optimum is the optimum when it happens to fit.
     pub(crate) relaxed: bool,
+    /// Whether weights of layers may stay on the host.
+    pub(crate) stream: bool,
     /// Whether the fronts hold every point that is worth having.
     pub(crate) complete: bool,
     /// Bytes of all weights and caches.
@@ -94,15 +99,28 @@ impl<'a> Space<'a> {
         scope: Scope,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, groups: only } = scope;
+        let Scope { family, manner, relaxed, stream, groups: only } = scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let largest = family.largest.unwrap_or(usize::MAX).min(cards);
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let (complete, fronts) = (true, BTreeMap::new());
         let caches = model.graph.with_role(Role::Cache).map(|id| model.graph[id].bytes(costs.request.decode_limit()));
         let whole = model.weight_bytes() + caches.sum();
-        let mut space =
-            Self { model, costs, repertoires, cards, largest, uniform, relaxed, complete, whole, manner, only, fronts };
+        let mut space = Self {
+            model,
+            costs,
+            repertoires,
+            cards,
+            largest,
+            uniform,
+            relaxed,
+            stream,
+            complete,
+            whole,
+            manner,
+            only,
+            fronts,
+        };
         space.fill(progress)?;
         Ok(space)
     }
@@ -129,8 +147,12 @@ impl<'a> Space<'a> {
         if self.relaxed {
             return Ok(station.fastest()?.into_iter().collect());
         }
-        let (points, complete) = station.front(self.whole)?;
+        let (mut points, complete) = station.front(self.whole)?;
         self.complete &= complete;
+        if self.stream {
+            let class = self.model.class(repertoire.class);
+            points.extend(twins(&repertoire.choices, class, (self.costs, group), &points));
+        }
         Ok(points)
     }
 
@@ -225,19 +247,22 @@ impl<'a> Space<'a> {
         prefill * p.saturating_mul(self.costs.request.chunks()) + decode * d
     }
 
-    /// Memory of one rank of a group with these segments: residents, and activations of the neediest class.
+    /// Memory of one rank of a group with these segments: residents, staging of the largest streamed segment, and
+    /// activations of the neediest class.
     pub(crate) fn memory(&self, group: &Interval, counts: &[Vec<u64>], rank: usize) -> MemoryUse {
         let front = self.front(group);
         let mut sum = MemoryUse::default();
-        let mut needs = Vec::new();
+        let (mut needs, mut staging) = (Vec::new(), Bytes(0));
         for (class, (points, counts)) in front.iter().zip(counts).enumerate() {
             for (index, (point, &count)) in points.iter().zip(counts).enumerate().filter(|(_, (_, count))| **count > 0)
             {
                 let one = point.resident(rank);
                 sum = sum + MemoryUse { weights: one.weights * count, kv: one.kv * count, ..one };
                 needs.extend(self.detail(group, class, index).needs(point, rank));
+                staging = staging.max(point.staging(rank));
             }
         }
+        sum.weights += staging;
         let alignment = self.costs.kind(SailId((group.start + rank) as u16)).granularity;
         sum.activations = sailplan_ir::stage_activations(&needs, alignment).total();
         sum

@@ -125,7 +125,8 @@ pub(crate) fn compile(workload: &Workload, prove: bool, clock: &Clock) -> Result
             progress.at("placing stages");
         }
     };
-    let outcome = place(&model, &costs, Config { prove, progress: Some(&report), ..Config::default() })?;
+    let outcome =
+        place(&model, &costs, Config { prove, stream: workload.stream, progress: Some(&report), ..Config::default() })?;
     clock.end.set(Some(Instant::now()));
     drop(progress);
     let plan = sailplan_codegen::emit(&model, &fleet, &request, &outcome.placement)

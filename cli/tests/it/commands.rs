@@ -246,6 +246,33 @@ fn tinyllama_on_four_cards_is_tensor_parallel_and_four_times_faster() {
     }
 }
 
+/// 37 GiB of weights do not fit into eight cards: refused with the price of streaming, planned when that is asked.
+#[test]
+fn a_model_that_does_not_fit_is_streamed_only_when_asked() {
+    let directory = scratch("streamed");
+    let plan = at(&directory, "plan.ron");
+    let arguments = ["compile", "llama-3-70b", "--fleet", "innerjib7ea-x8-ring", "-o", &plan, "--json"];
+    let refused = sailplan(&arguments);
+    assert_eq!(code(&refused), 1);
+    assert!(
+        said(&refused).contains("would admit a plan: --stream, which leaves weights on the host: "),
+        "{}",
+        said(&refused)
+    );
+    let compiled = json(&sailplan(&[arguments.as_slice(), &["--stream"]].concat()));
+    let streamed = &compiled["streamed"];
+    let bytes = streamed["bytes_per_step"].as_f64().unwrap();
+    let host = compiled["estimate"]["by_resource"]["host_s"].as_f64().unwrap();
+    assert!(streamed["layers"].as_array().unwrap().len() > 10 && bytes > 7e9, "{streamed}");
+    // 100 MB/s, once for the prompt and once for each of 128 tokens.
+    assert!(host > 129.0 * bytes / 1e8 && host < 129.1 * bytes / 1e8 + 1.0, "{host} s for {bytes} B a step");
+    let certificate = &compiled["certificate"];
+    assert!(certificate["space"].as_str().unwrap().contains("weights of layers on the host"), "{certificate}");
+    assert_eq!(json(&sailplan(&["verify", &plan, "--model", "llama-3-70b", "--json"]))["ok"], true);
+    let shown = String::from_utf8(sailplan(&["show", &plan]).stdout).unwrap();
+    assert!(shown.contains("  streamed  layers ") && shown.contains(" GiB a step"), "{shown}");
+}
+
 /// The README's example is what the program says today (the path of the plan apart).
 #[test]
 fn the_readme_shows_the_output_of_today() {

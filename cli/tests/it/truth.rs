@@ -1,10 +1,13 @@
 //! Replays against llama.cpp's logits (F32 KV cache, no flash attention, one thread), and against the one-Sail replay.
 
-use crate::pipeline::{OnDisk, compiled, emitted, fleet, on_disk, replayed, small_request, splits_a_sum, staged};
+use crate::pipeline::{
+    OnDisk, compiled, emitted, fleet, instructions, on_disk, replayed, small_request, splits_a_sum, staged,
+};
 use crate::tiny::{Kind, Tiny, golden};
+use sailplan_codegen::{Instruction, Plan};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Placement, Request, Verify, Wire};
-use sailplan_planner::evaluate;
+use sailplan_ir::{Bytes, Load, Picoseconds, Placement, Request, Verified, Verify, Wire, shards};
+use sailplan_planner::{Config, evaluate, place};
 use serde::Deserialize;
 
 /// llama.cpp's logits for a prompt and greedy steps; one row a position.
@@ -198,6 +201,39 @@ fn handed_on_weights_are_read_once_and_give_the_same_bits() {
     assert_eq!(bits(&chain.logits), bits(&star.logits));
     assert_eq!(chain.measured.loaded, on_disk.model.weight_bytes());
     assert!(star.measured.loaded > chain.measured.loaded);
+}
+
+/// Cards too small for the layers, some of which come from the file at every step: the bits of the same plan on cards
+/// that hold all of them, and on one card those of the plan compiled for a roomy one.
+#[test]
+fn streamed_layers_give_the_bits_of_layers_on_the_card() {
+    let tiny = Tiny { kind: Kind::Q8_0, layers: 5, vocab: 131, ..Tiny::default() };
+    let (on_disk, request) = (on_disk("streamed", &tiny), small_request());
+    let run = |plan: &Verified<Plan>| replayed(plan, &on_disk.weights, &[1, 17, 42, 99, 3], 3, 3);
+    for (sails, kilobytes) in [(1, 2600), (2, 1700)] {
+        let roomy = fleet(sails, "ring");
+        let mut fleet = roomy.clone().into_inner();
+        for kind in fleet.kinds.values_mut() {
+            (kind.memory, kind.reserve) = (Bytes(kilobytes << 10), Bytes(0));
+        }
+        let fleet = fleet.verify().unwrap();
+        let costs = CostModel::new(&fleet, &request);
+        assert!(place(&on_disk.model, &costs, Config::default()).is_err(), "it fits on {sails} without streaming");
+        let config = Config { stream: true, ..Config::default() };
+        let mut placement = place(&on_disk.model, &costs, config).unwrap().placement;
+        let plan = emitted(&on_disk.model, &fleet, &request, &placement);
+        assert!(instructions(&plan).iter().any(|one| matches!(one, Instruction::Stream { .. })));
+        let streamed = run(&plan);
+        let choices = placement.stages.iter_mut().flat_map(|stage| &mut stage.choices);
+        choices.for_each(|choice| choice.streams.clear());
+        let shards = shards(&on_disk.model, &placement.stages).into_iter();
+        placement.loads = shards.map(|shard| Load { shard, host: Picoseconds(0), hops: Vec::new() }).collect();
+        let resident = run(&emitted(&on_disk.model, &roomy, &request, &placement));
+        assert_eq!(bits(&streamed.logits), bits(&resident.logits), "{sails} Sails");
+        assert!(streamed.measured.loaded < resident.measured.loaded);
+        let compiled = run(&compiled(&on_disk.model, &roomy, &request));
+        assert!(sails > 1 || bits(&streamed.logits) == bits(&compiled.logits));
+    }
 }
 
 /// Rounding every message to bf16 changes the logits a little, equally on every run.

@@ -117,11 +117,26 @@ impl Body<'_> {
         let names = self.names(&local, code);
         let (program, prices) = self.phase.of(local.choice);
         let lower = Lower { local, program, prices, names: &names, group: &self.rank.stage.sails };
-        let mut made = Vec::new();
+        let mut made = self.streams(&local)?;
         for index in 0..program.instructions.len() {
             lower.instruction(index, &mut made)?;
         }
         lower.keep_result(code, &mut made);
+        Ok(made)
+    }
+
+    /// The weights that come from the host first; a slice in two layouts comes once.
+    fn streams(&self, local: &Local<'_>) -> Result<Vec<Instruction>, Diagnostic> {
+        let mut made: Vec<Instruction> = Vec::new();
+        for streamed in &local.choice.streams {
+            let bytes = Bytes(local.needs(streamed.tensor, streamed.layout)?.bytes);
+            let weight = self.residents.name(local, streamed.tensor, streamed.layout);
+            let again =
+                made.iter().any(|other| matches!(other, Instruction::Stream { weight: known, .. } if *known == weight));
+            if bytes.0 > 0 && !again {
+                made.push(Instruction::Stream { weight, bytes, time: streamed.time });
+            }
+        }
         Ok(made)
     }
 

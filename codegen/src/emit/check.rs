@@ -4,7 +4,7 @@ use super::Source;
 use crate::plan::tensor_name;
 use sailplan_ir::{
     Action, Algorithm, Choice, CollectiveKind, Diagnostic, Diagnostics, DomainId, Domains, LayerClass, Layout, Price,
-    Program, Role, Stage, check_layouts,
+    Program, Role, Stage, TensorId, check_layouts,
 };
 use std::collections::BTreeSet;
 
@@ -75,6 +75,15 @@ fn choice_problem(class: &LayerClass, domains: &Domains, choice: &Choice, ranks:
     }
     if let Some(tensor) = class.template.tensors.iter().find(|tensor| tensor_name(&tensor.name) != tensor.name) {
         return Some(format!("`{}` ends like a numbered slice", tensor.name));
+    }
+    let layered = |tensor: TensorId| class.patterned && class.template[tensor].name.contains("{layer}");
+    let residents = choice.form.residents();
+    if let Some(streamed) = choice.streams.iter().find(|streamed| {
+        !residents.contains(&(streamed.tensor, streamed.layout))
+            || class.template[streamed.tensor].role != Role::Weight
+            || !layered(streamed.tensor)
+    }) {
+        return Some(format!("{} is streamed, but no weight of a layer", streamed.tensor));
     }
     let phases = [(&choice.form.prefill, &choice.prefill), (&choice.form.decode, &choice.decode)];
     phases.into_iter().find_map(|(program, prices)| program_problem(class, program, prices, ranks))

@@ -12,12 +12,15 @@ pub(crate) struct Residents {
     pub(crate) caches: Vec<Resident>,
     /// Slices of tensors that no layer's number tells apart, in the order in which they were needed.
     shared: BTreeMap<String, Vec<Slice>>,
+    /// The streamed weights of one segment at most.
+    staging: Bytes,
 }
 
 impl Residents {
     /// Takes in what one segment needs; what is there already is shared.
     pub(crate) fn add(&mut self, local: &Local<'_>) -> Result<(), Diagnostic> {
         let mut numbers: BTreeMap<String, Vec<Slice>> = BTreeMap::new();
+        let mut staged = Bytes(0);
         for needed in local.needed()? {
             let tensor = &local.names.tensors[needed.tensor.index()];
             let layer = local.names.layer.filter(|_| tensor.contains("{layer}"));
@@ -30,8 +33,14 @@ impl Residents {
             let name = numbered(tensor, slices.len());
             let cache = local.template()[needed.tensor].role == Role::Cache;
             let residents = if cache { &mut self.caches } else { &mut self.weights };
-            push(residents, name, layer, &needed, local.view.alignment);
+            let mut resident = resident(name, layer, &needed, local.view.alignment);
+            if needed.streamed {
+                resident.offset = staged;
+                staged += std::mem::take(&mut resident.stride);
+            }
+            push(residents, resident);
         }
+        self.staging = self.staging.max(staged);
         Ok(())
     }
 
@@ -54,17 +63,18 @@ impl Residents {
         numbered(own, known.iter().position(|other| *other == slice).map_or(1, |index| index + 1))
     }
 
-    /// Gives every resident its place; returns the sizes of the weights and the KV arena.
+    /// Gives every resident its place, streamed ones behind the others; returns the sizes of the weights and the KV arena.
     pub(crate) fn place(&mut self) -> (Bytes, Bytes) {
         let place = |residents: &mut Vec<Resident>| {
             let mut end = Bytes(0);
-            for resident in residents {
+            for resident in residents.iter_mut().filter(|resident| !resident.streamed) {
                 resident.offset = end;
                 end += resident.stride * layer_count(resident);
             }
+            residents.iter_mut().filter(|resident| resident.streamed).for_each(|resident| resident.offset += end);
             end
         };
-        (place(&mut self.weights), place(&mut self.caches))
+        (place(&mut self.weights) + self.staging, place(&mut self.caches))
     }
 }
 
@@ -73,19 +83,28 @@ fn numbered(tensor: &str, number: usize) -> String {
     if number < 2 { tensor.to_owned() } else { format!("{tensor}#{number}") }
 }
 
-/// The next layer of the same slice extends the resident it follows.
-fn push(residents: &mut Vec<Resident>, name: String, layer: Option<u32>, needed: &Needed, alignment: u64) {
-    let (slice, dtype, bytes) = (needed.slice, needed.dtype, Bytes(needed.bytes));
-    let same =
-        residents.iter_mut().rev().find(|known| known.name == name && known.slice == slice && known.dtype == dtype);
-    if let (Some(Resident { layers: Some(layers), .. }), Some(layer)) = (same, layer)
-        && layers.0.end == layer
+fn resident(name: String, layer: Option<u32>, needed: &Needed, alignment: u64) -> Resident {
+    let layers = layer.map(|layer| Layers(layer..layer.saturating_add(1)));
+    let Needed { slice, dtype, streamed, .. } = *needed;
+    let bytes = Bytes(needed.bytes);
+    Resident { name, layers, slice, dtype, bytes, offset: Bytes(0), stride: bytes.aligned(alignment), streamed }
+}
+
+/// The next layer of the same slice extends the resident it follows; a streamed one lies where the layer before it does.
+fn push(residents: &mut Vec<Resident>, next: Resident) {
+    let alike = |known: &&mut Resident| {
+        known.name == next.name
+            && (known.slice, known.dtype, known.streamed) == (next.slice, next.dtype, next.streamed)
+            && (!next.streamed || known.offset == next.offset)
+    };
+    let same = residents.iter_mut().rev().find(alike);
+    if let (Some(Resident { layers: Some(layers), .. }), Some(own)) = (same, &next.layers)
+        && layers.0.end == own.0.start
     {
-        layers.0.end += 1;
+        layers.0.end = own.0.end;
         return;
     }
-    let layers = layer.map(|layer| Layers(layer..layer.saturating_add(1)));
-    residents.push(Resident { name, layers, slice, dtype, bytes, offset: Bytes(0), stride: bytes.aligned(alignment) });
+    residents.push(next);
 }
 
 fn layer_count(resident: &Resident) -> u64 {

@@ -20,6 +20,8 @@ pub(crate) struct Needed {
     pub(crate) slice: Slice,
     pub(crate) dtype: DType,
     pub(crate) bytes: u64,
+    /// Whether it stays on the host.
+    pub(crate) streamed: bool,
 }
 
 impl<'a> Local<'a> {
@@ -51,14 +53,14 @@ impl<'a> Local<'a> {
         held.map(|(tensor, layout)| self.needs(tensor, layout)).collect()
     }
 
-    fn needs(&self, tensor: TensorId, layout: Layout) -> Result<Needed, Diagnostic> {
+    pub(crate) fn needs(&self, tensor: TensorId, layout: Layout) -> Result<Needed, Diagnostic> {
         let (slice, dtype) = (self.slice(tensor, layout), self.template()[tensor].dtype);
         let bytes = shard_bytes(&self.template()[tensor].axes, dtype, slice, self.view.limit.context);
         let bytes = bytes.ok_or_else(|| {
             let name = &self.names.tensors[tensor.index()];
             Diagnostic::new(format!("{slice:?} of `{name}` is no whole number of {dtype} blocks"))
         })?;
-        Ok(Needed { tensor, slice, dtype, bytes })
+        Ok(Needed { tensor, slice, dtype, bytes, streamed: self.choice.streams(tensor, layout) })
     }
 
     /// A cut that leaves everything is no cut.

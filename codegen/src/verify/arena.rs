@@ -12,7 +12,21 @@ pub(crate) fn overlap(mut extents: Vec<Extent>) -> Option<(usize, usize)> {
     extents.windows(2).find(|pair| pair[1].0 < pair[0].1).map(|pair| (pair[0].2, pair[1].2))
 }
 
-/// Who wrote each place of the activation arena last.
+/// Places that may overlap each other, as places that do not.
+pub(crate) fn united(mut extents: Vec<Extent>) -> Vec<Extent> {
+    extents.retain(|extent| extent.0 < extent.1);
+    extents.sort_unstable();
+    let mut united: Vec<Extent> = Vec::new();
+    for extent in extents {
+        match united.last_mut() {
+            Some(last) if extent.0 < last.1 => last.1 = last.1.max(extent.1),
+            _ => united.push(extent),
+        }
+    }
+    united
+}
+
+/// Who wrote each place of an arena last.
 #[derive(Default)]
 pub(crate) struct Writers(BTreeMap<u64, (u64, usize)>);
 
@@ -69,5 +83,6 @@ mod tests {
     fn touching_is_not_overlapping() {
         assert_eq!(overlap(vec![(0, 10, 0), (10, 20, 1), (5, 5, 2)]), None);
         assert_eq!(overlap(vec![(10, 20, 1), (0, 11, 0)]), Some((0, 1)));
+        assert_eq!(united(vec![(10, 20, 1), (0, 11, 0), (20, 30, 2), (5, 5, 3)]), [(0, 20, 0), (20, 30, 2)]);
     }
 }

@@ -7,7 +7,7 @@ use super::model::{Logical, Read};
 use super::script::{Meeting, Operand, Place, Script, Step};
 use super::value::{Held, Span, Value};
 use crate::SailPlan;
-use sailplan_ir::{DType, Op, SailId};
+use sailplan_ir::{Bytes, DType, Op, SailId};
 
 /// Where a card stands in its program.
 #[derive(Clone, Copy, Default)]
@@ -37,6 +37,8 @@ pub(crate) struct Card<'a> {
     pub(crate) state: State,
     values: Vec<Option<Value>>,
     writers: Writers,
+    /// The staging area: which layer's shard came to a place last.
+    staged: Writers,
     /// For each resident and layer, whether the step's rows were appended.
     pub(crate) appended: Vec<Vec<bool>>,
 }
@@ -65,6 +67,7 @@ impl<'a> Card<'a> {
             state: State::Running,
             values: vec![None; script.buffers.len()],
             writers: Writers::default(),
+            staged: Writers::default(),
             appended: held.residents.iter().map(layers).collect(),
         }
     }
@@ -166,6 +169,28 @@ impl<'a> Card<'a> {
         Ok(span)
     }
 
+    /// A layer's shard comes from the host to its place.
+    pub(crate) fn stream(
+        &mut self,
+        logical: &Logical,
+        weight: Operand<'a>,
+        bytes: Bytes,
+        layer: Option<u32>,
+    ) -> Result<(), String> {
+        let (resident, place) = weight.resident(layer).ok_or("names a weight of another layer")?;
+        let holding = &self.held.residents[resident];
+        let name = &logical.tensors[holding.tensors[place] as usize].name;
+        let shard = holding.shard(place).ok_or_else(|| format!("streams `{name}`, which stays on the card"))?;
+        if bytes.0 != shard.1 - shard.0 {
+            return Err(format!("streams {bytes:?} of `{name}`, which has {:?}", Bytes(shard.1 - shard.0)));
+        }
+        if self.staged.intact(shard) {
+            return Err(format!("changes nothing: `{name}` is there already"));
+        }
+        self.staged.write(shard);
+        Ok(())
+    }
+
     /// An operator: what it reads must be the operands of one of the model's.
     pub(crate) fn kernel(
         &mut self,
@@ -218,6 +243,11 @@ impl<'a> Card<'a> {
             .cut
             .filter(|(axis, span)| size(*axis) != Some(span.len()))
             .map(|(axis, span)| (usize::from(axis), span));
+        if let Some(streamed) = holding.shard(place)
+            && !self.staged.intact(streamed)
+        {
+            return Err(format!("reads `{}`, which no stream brought, or which another has overwritten", known.name));
+        }
         if !holding.cache {
             return Ok((Read::Weight(global), part));
         }

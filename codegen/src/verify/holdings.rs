@@ -26,6 +26,15 @@ pub(crate) struct Holding {
     pub(crate) tensors: Vec<u32>,
     /// The axis that is cut.
     pub(crate) cut: Option<(u8, Span)>,
+    /// Of a streamed weight: where its layers' shards lie, and the first one's number among all shards of the card.
+    pub(crate) streamed: Option<arena::Extent>,
+}
+
+impl Holding {
+    /// Where a streamed weight's shard of one layer lies, with its number.
+    pub(crate) fn shard(&self, place: usize) -> Option<arena::Extent> {
+        self.streamed.map(|(start, end, first)| (start, end, first + place))
+    }
 }
 
 /// The holdings of every card.
@@ -72,7 +81,7 @@ impl<'a> Card<'a, '_> {
         for (kind, residents, arena, cache) in
             [("weights", &self.sail.weights, weights, false), ("caches", &self.sail.caches, kv, true)]
         {
-            let mut extents = Vec::new();
+            let (mut extents, mut staging) = (Vec::new(), Vec::new());
             for (index, resident) in residents.iter().enumerate() {
                 let place = format!("{kind}[{index}]");
                 match self.holding(resident, cache, left, (arena, index)) {
@@ -80,12 +89,14 @@ impl<'a> Card<'a, '_> {
                         let layers = resident.layers.as_ref().map(|layers| layers.0.clone());
                         let named = holdings.names.entry(resident.name.as_str()).or_default();
                         named.push((layers, holdings.residents.len()));
+                        let streamed = holding.streamed.is_some();
                         holdings.residents.push(holding);
-                        extents.append(&mut places);
+                        if streamed { &mut staging } else { &mut extents }.append(&mut places);
                     }
                     Err(reason) => self.push(&place, format!("`{}` {reason}", resident.name)),
                 }
             }
+            extents.extend(arena::united(staging));
             if let Some((a, b)) = arena::overlap(extents) {
                 self.push(kind, format!("`{}` and `{}` overlap", residents[a].name, residents[b].name));
             }
@@ -107,7 +118,11 @@ impl<'a> Card<'a, '_> {
         let layers = resident.layers.as_ref().map(|layers| layers.0.clone());
         let count = layers.as_ref().map_or(1, |range| u64::from(range.end.saturating_sub(range.start)));
         *left = left.checked_sub(count).filter(|_| count > 0).ok_or("stands for no layers, or for too many")?;
-        let mut holding = Holding { cache, tensors: Vec::new(), cut: cut(resident.slice) };
+        if resident.streamed && (cache || resident.stride.0 > 0 || layers.is_none()) {
+            return Err("is streamed, but no weight whose layers share a place".to_owned());
+        }
+        let first = self.expanded.len();
+        let mut holding = Holding { cache, tensors: Vec::new(), cut: cut(resident.slice), streamed: None };
         let mut extents = Vec::new();
         for place in 0..count {
             let name = match &layers {
@@ -123,6 +138,10 @@ impl<'a> Card<'a, '_> {
             holding.tensors.push(tensor);
             let extent = extent(resident, place, arena).ok_or("lies outside its arena")?;
             extents.push((extent.0, extent.1, number));
+        }
+        if resident.streamed {
+            let start = resident.offset.0;
+            holding.streamed = Some((start, start.saturating_add(resident.bytes.0), first));
         }
         Ok((holding, extents))
     }

@@ -33,6 +33,9 @@ pub(crate) fn step<'a>(
             let buffer = look.message(*peer, buffer, *bytes)?;
             Ok(Step::Recv { peer: *peer, buffer, tag: *tag })
         }
+        Instruction::Stream { weight, bytes, .. } => {
+            Ok(Step::Stream { weight: look.operand(weight, false)?, bytes: *bytes })
+        }
         Instruction::HostRecv { buffer, bytes, .. } => Ok(Step::HostRecv { buffer: look.host(buffer, *bytes)? }),
         Instruction::HostSend { buffer, start, bytes, .. } => {
             Ok(Step::HostSend { buffer: look.host(buffer, *bytes)?, start: *start })

@@ -1,4 +1,4 @@
-//! Every weight gets to its card once: load steps name weights of their card, and what one card hands on another takes,
+//! Every weight that stays on a card gets there once: load steps name weights of their card, and what one card hands on another takes,
 //! in the same order, without waiting in a circle.
 
 use super::holdings::{Holding, Holdings};
@@ -46,7 +46,8 @@ fn cards_by_id(plan: &Plan) -> BTreeMap<SailId, usize> {
 /// The steps of one card, which load every weight once; else the place of a problem and its words.
 fn steps<'a>(plan: &'a Plan, number: usize, held: &'a Holdings<'a>) -> Result<Vec<Step<'a>>, (String, String)> {
     let sail = &plan.sails[number];
-    let mut left: Vec<Vec<bool>> = held.residents.iter().map(|one| vec![!one.cache; one.tensors.len()]).collect();
+    let mut left: Vec<Vec<bool>> =
+        held.residents.iter().map(|one| vec![!one.cache && one.streamed.is_none(); one.tensors.len()]).collect();
     let mut steps = Vec::new();
     for (index, load) in sail.load.iter().enumerate() {
         let at = |reason: String| (format!("load[{index}]"), format!("`{}` {reason}", load.weight));
@@ -88,7 +89,7 @@ fn resident(load: &Load, held: &Holdings<'_>) -> Option<(usize, Range<usize>)> {
         }
         _ => None,
     });
-    fitting.filter(|(resident, _)| !held.residents[*resident].cache)
+    fitting.filter(|(resident, _)| !held.residents[*resident].cache && held.residents[*resident].streamed.is_none())
 }
 
 /// Loads on their way from card to card, in order.

@@ -139,6 +139,7 @@ impl<'a> Machine<'a> {
                 }
                 card.write(logical, *buffer, value)?;
             }
+            Step::Stream { weight, bytes } => card.stream(logical, *weight, *bytes, layer)?,
             Step::HostRecv { buffer } => {
                 let tokens = logical.tokens().ok_or("the model takes no token ids")?;
                 card.write(logical, *buffer, tokens)?;

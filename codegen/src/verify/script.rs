@@ -46,6 +46,7 @@ pub(crate) enum Step<'a> {
     Collective(Meeting<'a>),
     Send { peer: SailId, buffer: usize, tag: u32 },
     Recv { peer: SailId, buffer: usize, tag: u32 },
+    Stream { weight: Operand<'a>, bytes: Bytes },
     HostRecv { buffer: usize },
     HostSend { buffer: usize, start: u64 },
 }

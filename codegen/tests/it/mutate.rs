@@ -109,6 +109,10 @@ fn change(instruction: &mut Instruction, names: &[String], sails: &[SailId], num
                 _ => *tag = numbers.near(u64::from(*tag)) as u32,
             }
         }
+        Instruction::Stream { weight, bytes, .. } => match numbers.below(2) {
+            0 => rename(std::slice::from_mut(weight), names, numbers),
+            _ => bytes.0 = numbers.near(bytes.0),
+        },
         Instruction::HostRecv { buffer, bytes, .. } => match numbers.below(2) {
             0 => rename(std::slice::from_mut(buffer), names, numbers),
             _ => bytes.0 = numbers.near(bytes.0),

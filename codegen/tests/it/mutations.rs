@@ -123,9 +123,10 @@ fn touches(instruction: &Instruction, sail: SailId) -> Touched<'_> {
             (vec![buffer], Vec::new())
         }
         Instruction::Repeat { .. } => (Vec::new(), Vec::new()),
-        Instruction::Kernel { inputs, out, .. } => (inputs.iter().collect(), vec![out]),
+        Instruction::Kernel { inputs, weights, out, .. } => (inputs.iter().chain(weights).collect(), vec![out]),
         Instruction::Slice { buffer, out, .. } => (vec![buffer], vec![out]),
         Instruction::Collective { buffer, into, .. } => (vec![buffer], vec![into.as_ref().unwrap_or(buffer)]),
+        Instruction::Stream { weight, .. } => (Vec::new(), vec![weight]),
         Instruction::Send { buffer, .. } | Instruction::HostSend { buffer, .. } => (vec![buffer], Vec::new()),
         Instruction::Recv { buffer, .. } | Instruction::HostRecv { buffer, .. } => (Vec::new(), vec![buffer]),
     }
@@ -186,6 +187,10 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("load kept", |plan, sail| plan.sails[sail].load.iter_mut().for_each(|load| load.to = None)),
         ("load from elsewhere", |plan, sail| plan.sails[sail].load[1].from = Some(sailplan_ir::SailId(1))),
         ("load to elsewhere", |plan, sail| plan.sails[sail].load[1].to = Some(sailplan_ir::SailId(0))),
+        ("streamed weights resident", |plan, sail| {
+            plan.sails[sail].weights.iter_mut().for_each(|weight| weight.streamed = false);
+        }),
+        ("resident weight streamed", |plan, sail| plan.sails[sail].weights[0].streamed ^= true),
         ("cache dropped", |plan, sail| drop(plan.sails[sail].caches.pop())),
         ("weight of other bytes", |plan, sail| plan.sails[sail].weights[0].bytes.0 += 18),
         ("weight elsewhere", |plan, sail| plan.sails[sail].weights[0].offset.0 += 1),

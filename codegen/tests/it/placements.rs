@@ -4,8 +4,8 @@ use crate::forms::{Style, form, prices};
 use crate::small::{fleet, model, request};
 use sailplan_codegen::{Plan, emit};
 use sailplan_ir::{
-    Algorithm, Certificate, Choice, DomainId, Domains, Estimate, Hop, Load, Model, Partition, Picoseconds, Placement,
-    SailId, Shard, Stage, Status, Verify, shards,
+    Algorithm, Bytes, Certificate, Choice, DomainId, Domains, Estimate, Form, Graph, Hop, Load, Model, Partition,
+    Picoseconds, Placement, Role, SailId, Shard, Stage, Status, Streamed, TensorId, Verify, shards,
 };
 use std::ops::Range;
 
@@ -16,10 +16,12 @@ pub(crate) struct Part {
     pub(crate) segments: Range<u32>,
     pub(crate) styles: (Style, Style),
     pub(crate) algorithm: Algorithm,
+    /// Whether the weights of its layers stay on the host.
+    pub(crate) streamed: bool,
 }
 
 pub(crate) fn part(sails: &[u16], segments: Range<u32>, style: Style, algorithm: Algorithm) -> Part {
-    Part { sails: sails.to_vec(), segments, styles: (style, style), algorithm }
+    Part { sails: sails.to_vec(), segments, styles: (style, style), algorithm, streamed: false }
 }
 
 /// All plans that the tests corrupt, by name.
@@ -36,6 +38,7 @@ pub(crate) fn plan_of(wanted: &str) -> Plan {
 fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
     use Algorithm::{Direct, OneShot, Ring};
     use Style::{Gather, Reduce, Scatter, Whole};
+    let streamed = |part: Part| Part { streamed: true, ..part };
     let both = Part { styles: (Scatter, Reduce), ..part(&[0, 1], 0..5, Scatter, Ring) };
     vec![
         ("one", false, vec![part(&[0], 0..5, Whole, Ring)]),
@@ -45,6 +48,8 @@ fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
         ("scatter", true, vec![both]),
         ("tied", true, vec![part(&[0, 1], 0..5, Gather, Direct)]),
         ("pipeline", false, vec![part(&[0], 0..2, Whole, Ring), part(&[1, 2], 2..5, Reduce, Direct)]),
+        ("streamed", false, vec![streamed(part(&[0, 1], 0..5, Reduce, Direct))]),
+        ("partly streamed", true, vec![part(&[1], 0..2, Whole, Ring), streamed(part(&[0, 2], 2..5, Gather, Ring))]),
         (
             "three stages",
             true,
@@ -84,6 +89,14 @@ pub(crate) fn placement(model: &Model, parts: &[Part]) -> Placement {
     Placement { stages, loads, unused: Vec::new(), certificate, estimate: Estimate::default() }
 }
 
+/// All weights of a layer.
+fn streams(template: &Graph, form: &Form) -> Vec<Streamed> {
+    let layered = |tensor: TensorId| template[tensor].role == Role::Weight && template[tensor].name.contains("{layer}");
+    let residents = form.residents().into_iter().filter(|(tensor, _)| layered(*tensor));
+    let time = Picoseconds::from_micros(3);
+    residents.map(|(tensor, layout)| Streamed { tensor, layout, bytes: Bytes(0), time }).collect()
+}
+
 /// What several cards hold is handed on from card to card.
 fn load(shard: Shard) -> Load {
     let (host, hop) = (Picoseconds(shard.bytes.0 * 1000), Picoseconds::from_micros(5));
@@ -108,7 +121,8 @@ fn stage(model: &Model, part: &Part, hop: Option<Hop>) -> Stage {
             let partitions = granules.iter().enumerate().map(deal).collect();
             let prefill = prices(&form.prefill, part.algorithm);
             let decode = prices(&form.decode, part.algorithm);
-            choices.push(Choice { form, partitions, prefill, decode });
+            let streams = if part.streamed { streams(&class.template, &form) } else { Vec::new() };
+            choices.push(Choice { form, partitions, prefill, decode, streams });
             choices.len() - 1
         }) as u32);
     }

@@ -129,6 +129,78 @@ fn of_loads_between_cards() {
     refused("reduce", circle, "sail0.load[1]", "waits for sail1 to hand on `blk.{layer}.ffn_norm.weight`, for ever");
 }
 
+/// Where a weight's stream stands in the body of the first repeat of the first card.
+fn stream_of(plan: &mut Plan, wanted: &str) -> usize {
+    let streams = |one: &Instruction| matches!(one, Instruction::Stream { weight, .. } if weight.contains(wanted));
+    body(plan, 0).iter().position(streams).unwrap()
+}
+
+#[test]
+fn of_streams() {
+    let dropped = |plan: &mut Plan| {
+        let stream = stream_of(plan, "attn_q");
+        body(plan, 0).remove(stream);
+    };
+    refused("streamed", dropped, "sail0.prefill[3].body[9] in layer 0", "reads `blk.0.attn_q.weight`, which no stream");
+    let twice = |plan: &mut Plan| {
+        let stream = body(plan, 0)[0].clone();
+        body(plan, 0).insert(0, stream);
+    };
+    refused("streamed", twice, "sail0.prefill[3].body[1] in layer 0", "is there already");
+    let late = |plan: &mut Plan| {
+        let stream = stream_of(plan, "attn_q");
+        let stream = body(plan, 0).remove(stream);
+        body(plan, 0).push(stream);
+    };
+    refused("streamed", late, "sail0.prefill[3].body[9] in layer 0", "which no stream brought");
+    let bytes = |plan: &mut Plan| {
+        if let Instruction::Stream { bytes, .. } = &mut body(plan, 0)[0] {
+            *bytes = Bytes(7);
+        }
+    };
+    refused("streamed", bytes, "sail0.prefill[3].body[0] in layer 0", "streams 7 B of `blk.0.attn_norm.weight`");
+    let outside = |plan: &mut Plan| {
+        let stream = body(plan, 0).remove(0);
+        plan.sails[0].prefill.instructions.insert(3, stream);
+    };
+    refused("streamed", outside, "sail0.prefill[3]", "names a weight of another layer");
+    let resident = |plan: &mut Plan| {
+        let (weight, bytes) = (plan.sails[0].weights[1].name.clone(), plan.sails[0].weights[1].bytes);
+        body(plan, 0).insert(0, Instruction::Stream { weight, bytes, time: sailplan_ir::Picoseconds(0) });
+    };
+    refused("reduce", resident, "sail0.prefill[3].body[0] in layer 0", "stays on the card");
+    let same_place = |plan: &mut Plan| {
+        let norm = plan.sails[0].weights.iter().find(|weight| weight.name.contains("attn_norm")).unwrap().offset;
+        let q = plan.sails[0].weights.iter_mut().find(|weight| weight.name.contains("attn_q")).unwrap();
+        q.offset = norm;
+    };
+    refused("streamed", same_place, "sail0.prefill[3].body[9] in layer 0", "which another has overwritten");
+}
+
+#[test]
+fn of_streamed_residents() {
+    let q = |plan: &Plan| plan.sails[0].weights.iter().position(|weight| weight.name.contains("attn_q")).unwrap();
+    let edit = |change: fn(&mut sailplan_codegen::Resident)| {
+        move |plan: &mut Plan| {
+            let place = q(plan);
+            change(&mut plan.sails[0].weights[place]);
+        }
+    };
+    let place = format!("sail0.weights[{}]", q(&plan_of("streamed")));
+    refused("streamed", edit(|weight| weight.stride = Bytes(64)), &place, "no weight whose layers share a place");
+    refused("streamed", edit(|weight| weight.offset = Bytes(0)), "sail0.weights", "overlap");
+    refused("streamed", edit(|weight| weight.streamed = false), "sail0.weights", "overlap");
+    refused("streamed", edit(|weight| weight.offset = Bytes(1 << 40)), &place, "outside its arena");
+    let cache = |plan: &mut Plan| plan.sails[0].caches[0].streamed = true;
+    refused("streamed", cache, "sail0.caches[0]", "no weight whose layers share a place");
+    let loaded = |plan: &mut Plan| {
+        let weight = plan.sails[0].weights[q(plan)].clone();
+        plan.sails[0].load[0].weight = weight.name;
+        plan.sails[0].load[0].layers = weight.layers;
+    };
+    refused("streamed", loaded, "sail0.load[0]", "no weight of these layers");
+}
+
 #[test]
 fn of_sizes() {
     let buffer = |plan: &mut Plan| plan.sails[0].prefill.buffers[1].bytes = Bytes(1 << 50);

@@ -51,6 +51,26 @@ fn a_tied_table_is_held_once_when_the_slices_are_equal() {
     assert_eq!(held("tied"), two);
 }
 
+/// Four matrices of 64 columns, three of 96 rows and two norms, halved on two cards: all three layers in one place.
+#[test]
+fn streamed_layers_take_the_memory_of_one() {
+    let (streamed, resident) = (plan_of("streamed"), plan_of("uneven"));
+    let layered = |sail: &sailplan_codegen::SailPlan| {
+        let all = sail.weights.iter().filter(|weight| weight.layers.is_some());
+        all.map(|weight| weight.bytes.aligned(64)).sum::<Bytes>()
+    };
+    for sail in &streamed.sails {
+        let others: Bytes = sail.weights.iter().filter(|weight| !weight.streamed).map(|weight| weight.stride).sum();
+        assert_eq!(sail.memory.weights, others + layered(sail));
+        assert!(sail.load.iter().all(|load| load.layers.is_none()));
+    }
+    for sail in &resident.sails {
+        let others =
+            sail.weights.iter().filter(|weight| weight.layers.is_none()).map(|weight| weight.stride).sum::<Bytes>();
+        assert_eq!(sail.memory.weights, others + layered(sail) * 3);
+    }
+}
+
 #[test]
 fn only_trailing_numbers_are_taken_off_names() {
     for (name, tensor) in [("a#2", "a"), ("a", "a"), ("a#", "a#"), ("a#b", "a#b"), ("a#2#3", "a#2"), ("#2", "")] {

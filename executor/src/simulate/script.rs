@@ -128,6 +128,11 @@ impl<'a: 'b, 'b> Writer<'a, 'b> {
                 let topic = Topic::Tagged { from: *peer, tag: *tag };
                 act(format!("receive {buffer} from {peer}"), Occupation::Links, one_turn(topic, None, 1))
             }
+            Instruction::Stream { weight, bytes, .. } => {
+                let (to, way) = (self.place(own)?, self.network.down(own));
+                let sent = Outgoing { from: None, to, way, bytes: *bytes };
+                act(format!("stream {weight}"), Occupation::Host, one_turn(Topic::Host, Some(sent), 1))
+            }
             Instruction::HostRecv { buffer, .. } => {
                 let sent = self.hosted(buffer, None, self.place(own)?, self.network.down(own))?;
                 act("tokens from the host".to_owned(), Occupation::Host, one_turn(Topic::Host, Some(sent), 1))

@@ -321,7 +321,16 @@ impl Arena {
         let bytes = dtype.bytes(local.iter().product()).expect("cuts at block borders");
         let count = layers.as_ref().map_or(1, |layers| u64::from(layers.end - layers.start));
         let (layers, stride) = (layers.map(Layers), bytes.aligned(64));
-        self.residents.push(Resident { name: name.to_owned(), layers, slice, dtype, bytes, offset: self.end, stride });
+        self.residents.push(Resident {
+            name: name.to_owned(),
+            layers,
+            slice,
+            dtype,
+            bytes,
+            offset: self.end,
+            stride,
+            streamed: false,
+        });
         self.end += stride * count;
     }
 }

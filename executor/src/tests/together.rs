@@ -159,3 +159,39 @@ fn a_shard_of_another_size_is_refused() {
     let error = replay_on::<Cpu>(&plan, &file.index, &Session::new(vec![1], 0)).expect_err("a matrix for a norm");
     assert_eq!(error.to_string(), "sail1 expected 1024 elements from sail0 in loading and got 131072");
 }
+
+/// The weights of all layers stay on the host; each layer's come to the first layer's place.
+fn stream(plan: &mut sailplan_codegen::Plan) {
+    for sail in &mut plan.sails {
+        let mut streams = Vec::new();
+        for resident in sail.weights.iter_mut().filter(|resident| resident.layers.is_some()) {
+            (resident.streamed, resident.stride) = (true, Bytes(0));
+            let (weight, bytes) = (resident.name.clone(), resident.bytes);
+            streams.push(Instruction::Stream { weight, bytes, time: sailplan_ir::Picoseconds(0) });
+        }
+        sail.load.retain(|load| load.layers.is_none());
+        for program in [&mut sail.prefill, &mut sail.decode] {
+            for instruction in &mut program.instructions {
+                if let Instruction::Repeat { body, .. } = instruction {
+                    body.splice(0..0, streams.iter().cloned());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn streamed_weights_give_the_same_bits() {
+    let sizes = Sizes { dtype: DType::Q4_0, ..Sizes::default() };
+    let file = WeightFile::new(&sizes, "streamed");
+    let groups = vec![group(0..sizes.layers, &[(0, 0, 0), (2, 256, 48), (4, 512, 96)])];
+    for case in [Case::alone(sizes.clone()), Case { groups, ..Case::alone(sizes) }] {
+        let session = || Session::new(vec![1, 17, 42], 2);
+        let mut plan = case.plan();
+        let resident = replay_on::<Cpu>(&plan, &file.index, &session()).expect("all on the cards");
+        stream(&mut plan);
+        let streamed = replay_on::<Cpu>(&plan, &file.index, &session()).expect("layers on the host");
+        assert_eq!(resident.logits, streamed.logits);
+        assert!(streamed.measured.loaded < resident.measured.loaded);
+    }
+}

@@ -1,7 +1,7 @@
 //! The engine and the integer program search the same space and must give the same objective: `place` is an error when
 //! they do not. Here on random fleets, equal and mixed, roomy and tight.
 
-use crate::random::{Card, fleet, model, objective, request};
+use crate::random::{Card, fleet, model, objective, proven, request};
 use proptest::prelude::*;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Objective, Picoseconds};
@@ -25,12 +25,15 @@ proptest! {
         // More memory on every card never makes the optimum worse.
         let larger: Vec<Card> = cards.iter().map(|&(memory, rate)| (memory * 2, rate)).collect();
         let more = objective(&model, &fleet(&larger, shape, rate, latency), &request);
+        // Nor does leaving weights on the host where that is better.
+        let streamed = proven(&model, &fleet(&cards, shape, rate, latency), &request, true);
         if let Some(base) = base {
             // Unlike cards: deals of shares that memory limits happen to suit collectives now and then, and are not in the
             // space once memory limits nothing.
             let equal = cards.windows(2).all(|pair| pair[0] == pair[1]);
             let most = if equal { base } else { base + Picoseconds(base.0 / 1000) };
             prop_assert!(more.is_some_and(|more| more <= most), "{base:?} with {cards:?}, {more:?} with twice the memory");
+            prop_assert!(streamed.is_some_and(|streamed| streamed <= base), "{base:?} with {cards:?}, {streamed:?} streaming");
         }
     }
 }

@@ -5,3 +5,4 @@ mod baselines;
 mod loads;
 mod properties;
 mod random;
+mod streams;

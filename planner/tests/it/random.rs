@@ -42,8 +42,18 @@ pub(crate) fn objective(
     fleet: &Verified<Fleet>,
     request: &Verified<Request>,
 ) -> Option<Picoseconds> {
+    proven(model, fleet, request, false)
+}
+
+/// As `objective`, with weights on the host where `stream` says so.
+pub(crate) fn proven(
+    model: &Verified<Model>,
+    fleet: &Verified<Fleet>,
+    request: &Verified<Request>,
+    stream: bool,
+) -> Option<Picoseconds> {
     let costs = CostModel::new(fleet, request);
-    match place(model, &costs, Config { prove: true, ..Config::default() }) {
+    match place(model, &costs, Config { prove: true, stream, ..Config::default() }) {
         Ok(outcome) => {
             let (estimate, certificate) = (outcome.placement.estimate, outcome.placement.certificate);
             assert_eq!(certificate.status, Status::Proven);
