@@ -5,32 +5,32 @@ use crate::tiny::golden;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-fn sailplan(arguments: &[&str]) -> Output {
+pub(crate) fn sailplan(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sailplan")).args(arguments).output().unwrap()
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().expect("no signal, no panic")
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn json(output: &Output) -> serde_json::Value {
+pub(crate) fn json(output: &Output) -> serde_json::Value {
     assert_eq!(code(output), 0, "{}", said(output));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A directory of one test's own.
-fn scratch(test: &str) -> PathBuf {
+pub(crate) fn scratch(test: &str) -> PathBuf {
     let path = directory().join(test);
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();
     path
 }
 
-fn at(directory: &std::path::Path, name: &str) -> String {
+pub(crate) fn at(directory: &std::path::Path, name: &str) -> String {
     directory.join(name).display().to_string()
 }
 
@@ -217,7 +217,9 @@ fn verify_finds_an_edited_plan_and_check_a_stale_one() {
 
 #[test]
 fn help_has_an_example_for_every_verb_and_completions_exist() {
-    for verb in ["compile", "show", "verify", "run", "model", "fleet", "baseline", "dump", "completions"] {
+    for verb in
+        ["compile", "show", "verify", "run", "model", "fleet", "link", "calibrate", "baseline", "dump", "completions"]
+    {
         let output = sailplan(&[verb, "--help"]);
         assert_eq!(code(&output), 0);
         assert!(String::from_utf8_lossy(&output.stdout).contains("Example"), "{verb}");
