@@ -4,6 +4,7 @@ use crate::commands::{at, code, json, said, sailplan, scratch};
 use sailplan_cost_model::{CostModel, Work, parse_fleet, shipped_fleet};
 use sailplan_ir::{Algorithm, Bytes, CollectiveKind, DType, Fleet, Request, SailId, Verified, Verify};
 use std::path::Path;
+use std::process::Command;
 
 const HEADER: &str = "operation,bytes,group,topology,seconds\n";
 
@@ -159,4 +160,27 @@ fn bad_measurements_leave_nothing_behind() {
     let large =
         sailplan(&["calibrate", &at(&here, "m.csv"), "--fleet", "innerjib7ea-x2-ring", "-o", &at(&here, "new.ron")]);
     assert!(code(&large) == 2 && said(&large).contains("1073741824 bytes"), "{}", said(&large));
+}
+
+/// The document's example is what the program says today (the path of the new fleet apart).
+#[test]
+fn the_document_shows_the_output_of_today() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+    let document = std::fs::read_to_string(format!("{docs}/calibration.md")).unwrap();
+    let new = at(&scratch("calibrated-document"), "mine.ron");
+    let arguments = ["calibrate", "calibration-example.csv", "--fleet", "innerjib7ea-x4-ring", "-o", &new];
+    let output = Command::new(env!("CARGO_BIN_EXE_sailplan")).args(arguments).current_dir(docs).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap().replace(&new, "mine.ron");
+    assert!(document.contains(text.trim_end()), "`sailplan calibrate` now says:\n{text}");
+}
+
+#[test]
+fn the_document_shows_a_refusal_of_today() {
+    let here = scratch("calibrated-refused");
+    std::fs::write(at(&here, "one-size.csv"), format!("{HEADER}message,64 KiB,,,1e-4\nmessage,64 KiB,,,1.1e-4\n"))
+        .unwrap();
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/calibration.md")).unwrap();
+    let arguments = ["calibrate", "one-size.csv", "--fleet", "innerjib7ea-x4-ring", "-o", "mine.ron"];
+    let output = Command::new(env!("CARGO_BIN_EXE_sailplan")).args(arguments).current_dir(&here).output().unwrap();
+    assert!(document.contains(said(&output).trim_end()), "`sailplan calibrate` now says:\n{}", said(&output));
 }

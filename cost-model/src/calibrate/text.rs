@@ -56,7 +56,7 @@ fn residuals(text: &mut String, calibration: &Calibration) {
         let sample = &residual.sample;
         let _ = writeln!(
             text,
-            "// {}, {}, {}, {}, {:e} s, {:e} s, {:+.2} %, {:+.2} %",
+            "// {}, {}, {}, \"{}\", {:e} s, {:e} s, {:+.2} %, {:+.2} %",
             sample.line,
             sample.operation,
             sample.bytes.0,

@@ -187,7 +187,7 @@ fn a_framed_link_becomes_a_plain_one_and_the_file_says_from_what() {
     }
     let latency = &found.fleet.provenance["links.latency"];
     assert!(latency.contains("was 5.000 us (assumed: MAC, framing and one descriptor a message)"), "{latency}");
-    for line in ["// Residuals", "// 2, message, 64, 0, 1, 6.2e-6 s, ", "// 7, all-reduce/"] {
+    for line in ["// Residuals", "// 2, message, 64, \"0, 1\", 6.2e-6 s, ", "// 7, all-reduce/"] {
         assert!(written.contains(line), "{line}: {written}");
     }
     let assumed = |line| {
