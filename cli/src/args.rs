@@ -44,6 +44,12 @@ pub(crate) enum Verb {
     /// Show what a fleet's card link carries: payload rate step by step, round trip, saturation, all-reduce times.
     #[command(after_help = "Example:\n  sailplan link innerjib7ea-x4-ring --csv")]
     Link(LinkArg),
+    /// Fit a fleet's latencies, overheads and rates to measured times and write a new fleet file beside the old.
+    #[command(after_help = "Example:\n  sailplan calibrate measured.csv --fleet innerjib7ea-x4-ring -o mine.ron\n\n\
+        The file begins with `operation,bytes,group,topology,seconds`; rows are such as\n  \
+        message,64 KiB,\"0,1\",ring,0.000169\n  all-reduce/ring,1048576,4,ring,0.00398\n  \
+        kernel,16 MiB,,,0.0085\n  host,1 MiB,,,0.0106")]
+    Calibrate(Calibrate),
     /// Compare the best plan with one card and with layer-wise placement, under the same prices.
     #[command(after_help = "Example:\n  sailplan baseline tinyllama-1.1b --fleet innerjib7ea-x4-ring")]
     Baseline(Baseline),
@@ -201,6 +207,22 @@ pub(crate) struct LinkArg {
     /// Print the all-reduce times as CSV.
     #[arg(long)]
     pub(crate) csv: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Calibrate {
+    /// Measured times: CSV with the columns operation, bytes, group, topology, seconds.
+    #[arg(value_name = "CSV")]
+    pub(crate) measurements: PathBuf,
+    /// The fleet whose figures are refitted: a file (.ron) or the name of a shipped one.
+    #[arg(long)]
+    pub(crate) fleet: String,
+    /// Where to write the fleet with the new figures; never over the old one.
+    #[arg(short, long, value_name = "NEW")]
+    pub(crate) output: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -54,10 +54,13 @@ pub fn shipped_fleet(name: &str) -> Option<&'static str> {
 /// # Errors
 /// Syntax and type errors with their place, or every broken invariant with the place of its field.
 pub fn parse_fleet(file: &str, text: &str) -> Result<Verified<Fleet>, Diagnostics> {
-    let options =
-        ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME | Extensions::UNWRAP_VARIANT_NEWTYPES);
-    let fleet: Fleet = options.from_str(text).map_err(|error| syntax(file, text, &error))?;
+    let fleet: Fleet = options().from_str(text).map_err(|error| syntax(file, text, &error))?;
     fleet.verify().map_err(|problems| located(file, text, problems))
+}
+
+/// How fleets are read and written: `Ring(rate: …)` for `Ring(Link(rate: Some(…)))`.
+pub(crate) fn options() -> ron::Options {
+    ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME | Extensions::UNWRAP_VARIANT_NEWTYPES)
 }
 
 fn syntax(file: &str, text: &str, error: &ron::error::SpannedError) -> Diagnostics {

@@ -2,6 +2,7 @@
 //! no plan can beat. Pure functions of a verified fleet and a request; every coefficient comes from the fleet file.
 
 mod bound;
+mod calibrate;
 mod fleet_file;
 mod kernel;
 mod link_report;
@@ -12,6 +13,9 @@ mod table;
 mod tile_heuristic;
 
 pub use bound::lower_bound;
+pub use calibrate::{
+    Calibration, Figure, Loss, Measurements, Operation, Regret, Residual, Sample, Value, calibrate, calibrated_text,
+};
 pub use fleet_file::{parse_fleet, shipped_fleet, shipped_fleets};
 pub use kernel::{Local, Work, work};
 pub use link_report::{AllReduceRow, LinkReport, Saturation, Topology};

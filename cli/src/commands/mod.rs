@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod baseline;
+mod calibrate;
 mod compile;
 mod dump;
 mod fleet;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         Verb::Model(args) => model::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
         Verb::Link(args) => link::run(&args),
+        Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Baseline(args) => baseline::run(&args),
         Verb::Dump(args) => dump::run(&args),
         Verb::Completions { shell } => {

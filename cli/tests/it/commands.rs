@@ -219,9 +219,20 @@ fn verify_finds_an_edited_plan_and_check_a_stale_one() {
 
 #[test]
 fn help_has_an_example_for_every_verb_and_completions_exist() {
-    for verb in
-        ["compile", "show", "verify", "simulate", "run", "model", "fleet", "link", "baseline", "dump", "completions"]
-    {
+    for verb in [
+        "compile",
+        "show",
+        "verify",
+        "simulate",
+        "run",
+        "model",
+        "fleet",
+        "link",
+        "calibrate",
+        "baseline",
+        "dump",
+        "completions",
+    ] {
         let output = sailplan(&[verb, "--help"]);
         assert_eq!(code(&output), 0);
         assert!(String::from_utf8_lossy(&output.stdout).contains("Example"), "{verb}");

@@ -1,6 +1,7 @@
-//! One test binary: baselines, collectives, fleets, frames, the link's document, links, prices, tiers.
+//! One test binary: baselines, calibration, collectives, fleets, frames, the link's document, links, prices, tiers.
 
 mod baselines;
+mod calibration;
 mod collectives;
 mod fleets;
 mod frames;
