@@ -1,5 +1,7 @@
 //! Pages of figures say what the compiler computes today.
 
+use crate::commands::sailplan;
+
 #[path = "../../examples/adr_014.rs"]
 mod adr_014;
 
@@ -16,5 +18,21 @@ fn the_count_is_twice_what_was_published() {
     for (cards, bytes) in [(2, "180224"), (4, "270336")] {
         let row = page.lines().find(|line| line.starts_with(&format!("| TinyLlama-1.1B | {cards} | 180224"))).unwrap();
         assert_eq!(row.split('|').nth(7).unwrap().trim(), bytes);
+    }
+}
+
+/// The table of the tile heuristic's cost holds what `baseline` prints.
+#[test]
+fn the_tile_heuristic_costs_what_its_page_says() {
+    let page = include_str!("../../../docs/case-studies/tile-heuristic.md");
+    let printed = sailplan(&["baseline", "tinyllama-1.1b", "--fleet", "innerjib7ea-x4-ring"]).stdout;
+    let printed = String::from_utf8(printed).unwrap();
+    for (name, row) in
+        [("compiled plan", "| compiled plan |"), ("tile heuristic", "| tile heuristic: layers split evenly |")]
+    {
+        let line = printed.lines().find(|line| line.starts_with(name)).unwrap();
+        let words: Vec<&str> = line[24..].split_whitespace().collect();
+        let row = format!("{row} {} {} | {} {} | {} {} |", words[0], words[1], words[2], words[3], words[4], words[5]);
+        assert!(page.contains(&row), "docs/case-studies/tile-heuristic.md lacks\n{row}");
     }
 }
