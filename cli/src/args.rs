@@ -53,6 +53,12 @@ pub(crate) enum Verb {
     /// Compare the best plan with one card and with layer-wise placement, under the same prices.
     #[command(after_help = "Example:\n  sailplan baseline tinyllama-1.1b --fleet innerjib7ea-x4-ring")]
     Baseline(Baseline),
+    /// Vary one figure of the fleet or the request and show where the plan's structure changes.
+    #[command(
+        after_help = "Examples:\n  sailplan sweep tinyllama-1.1b --fleet home-cluster-x5 --vary link.latency=10us..10ms:13\n  \
+        sailplan sweep llama-3-70b --fleet innerjib7ea-x16-ring --vary sails=10,12,16,24,32 --csv"
+    )]
+    Sweep(Sweep),
     /// Print a stage of the compiler as text.
     #[command(after_help = "Example:\n  sailplan dump tinyllama-1.1b --stage forms --fleet innerjib7ea-x4-ring")]
     Dump(Dump),
@@ -232,6 +238,22 @@ pub(crate) struct Baseline {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Sweep {
+    #[command(flatten)]
+    pub(crate) workload: Workload,
+    /// FIGURE=FROM..TO:N (each value the same factor above the last) or FIGURE=A,B,C. Figures: link.rate, link.latency,
+    /// sail.bandwidth, sail.memory, host.rate, host.latency, sails, prompt, generate, context, batch.
+    #[arg(long, value_name = "FIGURE=VALUES")]
+    pub(crate) vary: String,
+    /// Print one JSON object.
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) json: bool,
+    /// Print CSV.
+    #[arg(long)]
+    pub(crate) csv: bool,
 }
 
 #[derive(Args, Debug)]

@@ -40,6 +40,12 @@ pub(crate) enum Failure {
     Bug(String),
 }
 
+impl From<Diagnostic> for Failure {
+    fn from(problem: Diagnostic) -> Self {
+        Self::Input(problem.into())
+    }
+}
+
 impl Failure {
     pub(crate) fn code(&self) -> ExitCode {
         match self {

@@ -10,6 +10,7 @@ mod model;
 mod replay;
 mod show;
 mod simulate;
+mod sweep;
 mod trace;
 mod verify;
 
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         Verb::Link(args) => link::run(&args),
         Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Baseline(args) => baseline::run(&args),
+        Verb::Sweep(args) => sweep::run(&args),
         Verb::Dump(args) => dump::run(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

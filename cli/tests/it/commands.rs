@@ -294,3 +294,37 @@ fn the_readme_shows_the_output_of_today() {
         assert!(readme.contains(text.trim_end()), "`sailplan {verb}` now says:\n{text}");
     }
 }
+
+/// From 10 µs to 10 ms a message the five boards exchange less and less, and the cost only rises.
+#[test]
+fn slower_messages_move_the_plan_from_sharing_to_boards_for_themselves() {
+    let sweep = ["sweep", "llama-2-7b", "--fleet", "home-cluster-x5", "--vary", "link.latency=10us..10ms:10"];
+    let table = sailplan(&sweep);
+    assert_eq!(code(&table), 0, "{}", said(&table));
+    insta::with_settings!({ snapshot_path => "../../../snapshots/sweeps", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("llama-2-7b-home-cluster-latency", String::from_utf8(table.stdout).unwrap());
+    });
+    let swept = json(&sailplan(&[&sweep[..], &["--json"]].concat()));
+    let rows = swept["rows"].as_array().unwrap();
+    let request = |row: &serde_json::Value| row["request_s"].as_f64().unwrap();
+    assert!(rows.windows(2).all(|pair| request(&pair[0]) <= request(&pair[1])), "the cost falls");
+    assert!(rows.iter().filter(|row| row["changed"] == true).count() >= 2, "the plan does not move");
+}
+
+#[test]
+fn sweeps_that_make_no_sense_are_refused() {
+    for (vary, problem) in [
+        ("link.rate", "expected FIGURE=VALUES"),
+        ("colour=1,2", "cannot be varied"),
+        ("link.rate=2GB/s..1GB/s:3", "goes up"),
+        ("link.rate=fast,slow", "is not a quantity"),
+        ("sails=1..8:x", "is not a number of values"),
+        ("sails=1..8000000:4000", "more than 1000 values"),
+        ("sails=2,4", "several kinds"),
+        ("link.rate=0B/s,1GB/s", "links.rate is zero"),
+    ] {
+        let output = sailplan(&["sweep", "tinyllama-1.1b", "--fleet", "innerjib7ea-mixed-x4-ring", "--vary", vary]);
+        assert_eq!(code(&output), 2, "{vary}");
+        assert!(said(&output).contains(problem), "{vary}: {}", said(&output));
+    }
+}

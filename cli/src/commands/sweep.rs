@@ -1,0 +1,299 @@
+//! `sweep`: one figure of the fleet or the request over a range of values; for each value the best plan, and where its
+//! structure changes.
+
+use super::{print, print_json};
+use crate::args::Sweep;
+use crate::inputs;
+use crate::outcome::{Ended, Failure};
+use crate::progress::Progress;
+use sailplan_cost_model::CostModel;
+use sailplan_ir::{
+    Action, Bytes, BytesPerSecond, Diagnostic, Fleet, Link, Links, Model, Picoseconds, Placement, Request, Verified,
+    Verify,
+};
+use sailplan_planner::{Config, PlaceError, place};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// What can be varied.
+#[derive(Clone, Copy)]
+enum Figure {
+    LinkRate,
+    LinkLatency,
+    Bandwidth,
+    Memory,
+    HostRate,
+    HostLatency,
+    Sails,
+    Prompt,
+    Generate,
+    Context,
+    Batch,
+}
+
+const FIGURES: &[(&str, Figure)] = &[
+    ("link.rate", Figure::LinkRate),
+    ("link.latency", Figure::LinkLatency),
+    ("sail.bandwidth", Figure::Bandwidth),
+    ("sail.memory", Figure::Memory),
+    ("host.rate", Figure::HostRate),
+    ("host.latency", Figure::HostLatency),
+    ("sails", Figure::Sails),
+    ("prompt", Figure::Prompt),
+    ("generate", Figure::Generate),
+    ("context", Figure::Context),
+    ("batch", Figure::Batch),
+];
+
+/// Most values of one sweep.
+const MOST: usize = 1000;
+
+/// `sweep --json`.
+#[derive(Serialize)]
+struct Swept {
+    model: String,
+    fleet: String,
+    figure: String,
+    rows: Vec<Row>,
+}
+
+/// One value. Times are seconds; without a plan there are none.
+#[derive(Serialize)]
+struct Row {
+    value: String,
+    /// Cards of each stage and exchanges between cards: `4, 89 exchanges a token`; why there is none otherwise.
+    plan: String,
+    feasible: bool,
+    /// Whether it is of another structure than the plan before.
+    changed: bool,
+    prefill_s: Option<f64>,
+    decode_s_per_token: Option<f64>,
+    request_s: Option<f64>,
+    #[serde(skip)]
+    placement: Option<Placement>,
+}
+
+pub(crate) fn run(args: &Sweep) -> Result<Ended, Failure> {
+    let (name, figure, values) = parse(&args.vary)?;
+    let fleet = inputs::fleet(&args.workload.fleet)?;
+    let request = inputs::request(&args.workload)?;
+    let model = inputs::with_caches(inputs::model(&args.workload.model)?.model, &request)?;
+    let progress = Progress::start();
+    let mut rows: Vec<Row> = Vec::new();
+    for (done, &value) in values.iter().enumerate() {
+        progress.at(&format!("value {} of {}", done + 1, values.len()));
+        let (fleet, request) = figure.apply(&fleet, &request, value)?;
+        rows.push(row(figure.show(value), rows.last(), (&model, &fleet, &request), args.workload.stream)?);
+    }
+    drop(progress);
+    let swept = Swept { model: model.name.clone(), fleet: fleet.name.clone(), figure: name.to_owned(), rows };
+    match (args.json, args.csv) {
+        (true, _) => print_json(&swept)?,
+        (_, true) => print(&csv(&swept)),
+        _ => print(&table(&swept)),
+    }
+    Ok(Ended::Clean)
+}
+
+fn row(
+    value: String,
+    before: Option<&Row>,
+    (model, fleet, request): (&Verified<Model>, &Verified<Fleet>, &Verified<Request>),
+    stream: bool,
+) -> Result<Row, Failure> {
+    let costs = CostModel::new(fleet, request);
+    let placement = match place(model, &costs, Config { stream, ..Config::default() }) {
+        Ok(outcome) => Ok(outcome.placement),
+        Err(PlaceError::NoPlan(_)) => Err("does not fit"),
+        Err(other) => return Err(other.into()),
+    };
+    let plan = placement.as_ref().map_or_else(|reason| (*reason).to_owned(), structure);
+    let changed = before.is_some_and(|before| before.plan != plan);
+    let estimate = placement.as_ref().ok().map(|placement| placement.estimate);
+    Ok(Row {
+        value,
+        plan,
+        feasible: placement.is_ok(),
+        changed,
+        prefill_s: estimate.map(|estimate| estimate.prefill.seconds()),
+        decode_s_per_token: estimate.map(|estimate| estimate.decode.seconds()),
+        request_s: estimate.map(|estimate| estimate.request.seconds()),
+        placement: placement.ok(),
+    })
+}
+
+/// How many cards each stage has, in order, with the segments of each where there are several, and how often cards exchange
+/// values in a decode step.
+fn structure(placement: &Placement) -> String {
+    let several = placement.stages.len() > 1;
+    let exchanges = |choice: &sailplan_ir::Choice| {
+        let instructions = choice.form.decode.instructions.iter();
+        let links = [Action::AllReduce, Action::ReduceScatter, Action::AllGather];
+        instructions.filter(|instruction| links.contains(&instruction.action)).count()
+    };
+    let of_stage = |stage: &sailplan_ir::Stage| -> usize {
+        let hop = stage.hop.as_ref().map_or(0, |hop| 1 + usize::from(hop.spread.is_some()));
+        stage.assignment.iter().map(|&index| exchanges(&stage.choices[index as usize])).sum::<usize>() + hop
+    };
+    let all: usize = placement.stages.iter().map(of_stage).sum();
+    let stage = |stage: &sailplan_ir::Stage| match several {
+        true => format!("{} ({} segments)", stage.sails.len(), stage.segments.len()),
+        false => stage.sails.len().to_string(),
+    };
+    let stages = placement.stages.iter().map(stage).collect::<Vec<_>>().join(" + ");
+    format!("{stages}, {all} exchanges a token")
+}
+
+fn table(swept: &Swept) -> String {
+    let mut text = format!("{} on {}, {}\n", swept.model, swept.fleet, swept.figure);
+    let _ = writeln!(
+        text,
+        "  {:>12} {:>12} {:>14} {:>12}    Sails of each stage",
+        "value", "prefill", "decode a token", "request"
+    );
+    for row in &swept.rows {
+        let mark = if row.changed { "*" } else { " " };
+        let _ = match &row.placement {
+            Some(Placement { estimate, .. }) => writeln!(
+                text,
+                "{mark} {:>12} {:>12} {:>14} {:>12}    {}",
+                row.value, estimate.prefill, estimate.decode, estimate.request, row.plan
+            ),
+            None => writeln!(text, "{mark} {:>12} {:>12} {:>14} {:>12}    {}", row.value, "", "", "", row.plan),
+        };
+    }
+    if swept.rows.iter().any(|row| row.changed) {
+        text.push_str("* another structure than in the row above\n");
+    }
+    text
+}
+
+fn csv(swept: &Swept) -> String {
+    let mut text = format!("{},prefill_s,decode_s_per_token,request_s,changed,stages\n", swept.figure);
+    let number = |seconds: Option<f64>| seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
+    for row in &swept.rows {
+        let times = [row.prefill_s, row.decode_s_per_token, row.request_s].map(number);
+        let _ = writeln!(text, "{},{},{},\"{}\"", row.value, times.join(","), row.changed, row.plan);
+    }
+    text
+}
+
+/// `FIGURE=FROM..TO:N`, each value the same factor above the last, or `FIGURE=A,B,C`.
+fn parse(text: &str) -> Result<(&str, Figure, Vec<u64>), Failure> {
+    let wrong = |problem: String| -> Failure {
+        let hint = "as in link.rate=100MB/s..2GB/s:8, link.latency=5us,1ms or sails=2,4,8";
+        Diagnostic::new(format!("--vary {text}: {problem}")).hint(hint).into()
+    };
+    let (name, values) = text.split_once('=').ok_or_else(|| wrong("expected FIGURE=VALUES".to_owned()))?;
+    let Some(&(name, figure)) = FIGURES.iter().find(|known| known.0 == name.trim()) else {
+        let names: Vec<&str> = FIGURES.iter().map(|known| known.0).collect();
+        return Err(wrong(format!("`{name}` cannot be varied; there are {}", names.join(", "))));
+    };
+    let value = |text: &str| figure.parse(text.trim()).map_err(&wrong);
+    let all = match values.split_once("..") {
+        None => values.split(',').map(value).collect::<Result<Vec<u64>, Failure>>()?,
+        Some((from, rest)) => {
+            let (to, count) = rest.rsplit_once(':').unwrap_or((rest, "8"));
+            let count: usize =
+                count.trim().parse().map_err(|_| wrong(format!("`{count}` is not a number of values")))?;
+            let (from, to) = (value(from)?, value(to)?);
+            if from == 0 || to <= from || count < 2 {
+                return Err(wrong("a range goes up from more than zero in two or more values".to_owned()));
+            }
+            if count > MOST {
+                return Err(wrong(format!("more than {MOST} values")));
+            }
+            let mut steps = geometric(from, to, count);
+            steps.dedup();
+            steps
+        }
+    };
+    if all.len() > MOST {
+        return Err(wrong(format!("more than {MOST} values")));
+    }
+    Ok((name, figure, all))
+}
+
+/// `count` values from the first to the last, each the same factor above the one before, rounded.
+fn geometric(from: u64, to: u64, count: usize) -> Vec<u64> {
+    let factor = to as f64 / from as f64;
+    let value = |index: usize| (from as f64 * factor.powf(index as f64 / (count - 1) as f64)).round() as u64;
+    let between = (1..count - 1).map(value);
+    std::iter::once(from).chain(between).chain([to]).collect()
+}
+
+impl Figure {
+    fn parse(self, text: &str) -> Result<u64, String> {
+        let said = |error: &dyn std::fmt::Display| error.to_string();
+        match self {
+            Self::LinkRate | Self::Bandwidth | Self::HostRate => {
+                text.parse().map(|rate: BytesPerSecond| rate.0).map_err(|error| said(&error))
+            }
+            Self::LinkLatency | Self::HostLatency => {
+                text.parse().map(|time: Picoseconds| time.0).map_err(|error| said(&error))
+            }
+            Self::Memory => text.parse().map(|bytes: Bytes| bytes.0).map_err(|error| said(&error)),
+            _ => text.parse().map_err(|_| format!("`{text}` is not a whole number")),
+        }
+    }
+
+    fn show(self, value: u64) -> String {
+        match self {
+            Self::LinkRate | Self::Bandwidth | Self::HostRate => BytesPerSecond(value).to_string(),
+            Self::LinkLatency | Self::HostLatency => Picoseconds(value).to_string(),
+            Self::Memory => Bytes(value).to_string(),
+            _ => value.to_string(),
+        }
+    }
+
+    /// The fleet and the request with this value, checked again.
+    fn apply(
+        self,
+        fleet: &Fleet,
+        request: &Request,
+        value: u64,
+    ) -> Result<(Verified<Fleet>, Verified<Request>), Failure> {
+        let (mut fleet, mut request) = (fleet.clone(), request.clone());
+        match self {
+            Self::LinkRate => {
+                each_link(&mut fleet, |link| (link.rate, link.frame) = (Some(BytesPerSecond(value)), None))
+            }
+            Self::LinkLatency => each_link(&mut fleet, |link| link.latency = Picoseconds(value)),
+            Self::Bandwidth => fleet.kinds.values_mut().for_each(|kind| kind.bandwidth = BytesPerSecond(value)),
+            Self::Memory => fleet.kinds.values_mut().for_each(|kind| kind.memory = Bytes(value)),
+            Self::HostRate => fleet.host.rate = BytesPerSecond(value),
+            Self::HostLatency => fleet.host.latency = Picoseconds(value),
+            Self::Sails => resize(&mut fleet, value)?,
+            Self::Prompt => request.prompt = value,
+            Self::Generate => request.generate = value,
+            Self::Context => request.context = value,
+            Self::Batch => request.batch = value,
+        }
+        if matches!(self, Self::Prompt | Self::Generate) {
+            request.context = request.context.max(request.prompt.saturating_add(request.generate));
+        }
+        Ok((fleet.verify()?, request.verify()?))
+    }
+}
+
+fn each_link(fleet: &mut Fleet, change: impl Fn(&mut Link)) {
+    match &mut fleet.links {
+        Links::Mesh(link) | Links::Ring(link) | Links::Line(link) | Links::Star(link) => change(link),
+        Links::Edges(edges) => edges.iter_mut().for_each(|edge| change(&mut edge.link)),
+    }
+}
+
+/// A fleet of one kind and one shape has any number of cards.
+fn resize(fleet: &mut Fleet, count: u64) -> Result<(), Failure> {
+    let count = u16::try_from(count).unwrap_or(u16::MAX);
+    match (&mut fleet.sails[..], &fleet.links) {
+        (_, Links::Edges(_)) => {
+            Err(Diagnostic::new("the links of this fleet are given one by one: give it more cards in its file").into())
+        }
+        ([run], _) => {
+            run.count = count;
+            Ok(())
+        }
+        _ => Err(Diagnostic::new("this fleet has several kinds of cards: give it more cards in its file").into()),
+    }
+}
