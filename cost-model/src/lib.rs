@@ -2,6 +2,7 @@
 //! no plan can beat. Pure functions of a verified fleet and a request; every coefficient comes from the fleet file.
 
 mod bound;
+mod experts;
 mod fleet_file;
 mod kernel;
 mod link_report;
@@ -13,7 +14,7 @@ mod tile_heuristic;
 
 pub use bound::lower_bound;
 pub use fleet_file::{parse_fleet, shipped_fleet, shipped_fleets};
-pub use kernel::{Local, Work, work};
+pub use kernel::{Local, Work, affine, work};
 pub use link_report::{AllReduceRow, LinkReport, Saturation, Topology};
 pub use links::Collectives;
 pub use sustain::{MustSustain, must_sustain};
