@@ -4,6 +4,7 @@
 mod case_studies;
 mod commands;
 mod determinism;
+mod mixture;
 mod pipeline;
 mod snapshots;
 mod tidy;
