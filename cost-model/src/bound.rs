@@ -1,6 +1,7 @@
 //! A bound for any plan on a fleet: every byte of weights and caches that a step touches is read from some card's
 //! memory. The logits' own product may be shared without a message, because each card gives its part to the host;
-//! whoever shares anything before it exchanges at least one.
+//! whoever shares anything before it exchanges at least one. Of a mixture of experts only those count that tokens take, by
+//! the routing that prices assume.
 
 use crate::{CostModel, Local, Phase, work};
 use sailplan_ir::{Bytes, BytesPerSecond, Dim, Extents, Graph, Model, Node, Picoseconds, Role, SailId, TensorId};
@@ -47,8 +48,10 @@ fn resident_work(graph: &Graph, node: &Node, extents: Extents) -> Bytes {
     if node.op.appends() {
         return Bytes(0);
     }
-    // Values cost nothing here: only what must be read from memory on any plan counts.
-    let free = |id: TensorId| Local { axes: vec![0], dtype: graph[id].dtype };
+    // Values cost nothing here: only what must be read from memory on any plan counts. How many rows they have still says
+    // how many tokens take experts.
+    let rows = |id: TensorId| graph[id].axes.first().map_or(0, |axis| axis.size(extents));
+    let free = |id: TensorId| Local { axes: vec![rows(id), 0], dtype: graph[id].dtype };
     let appended = |id: TensorId| graph.producer(id).is_some_and(|maker| graph[maker].op.appends());
     let inputs: Vec<Local> = node
         .inputs

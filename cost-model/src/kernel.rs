@@ -1,5 +1,6 @@
 //! Bytes and operations of one operator on one card's local tensors, read from the operator table's shapes.
 
+use crate::experts;
 use sailplan_ir::{Bytes, DType, Op};
 
 /// A tensor as one card holds it: extents with the symbols bound, and its type.
@@ -35,17 +36,18 @@ impl Local {
     }
 
     /// Bytes of one step along the outermost axis.
-    fn row_bytes(&self) -> Bytes {
+    pub(crate) fn row_bytes(&self) -> Bytes {
         Self { axes: self.axes.iter().skip(1).copied().collect(), dtype: self.dtype }.bytes()
     }
 
-    fn outermost(&self) -> u64 {
+    pub(crate) fn outermost(&self) -> u64 {
         self.axes.first().copied().unwrap_or(1)
     }
 }
 
 /// Work of `op` on local operands. An embedding reads one table row a token; an append writes the new rows only;
-/// attention reads both caches up to the context; everything else reads its operands and writes its result once.
+/// attention reads both caches up to the context; experts are read when a token takes them; everything else reads its
+/// operands and writes its result once.
 #[must_use]
 pub fn work(op: Op, inputs: &[Local], output: &Local) -> Work {
     let read: Bytes = inputs.iter().map(Local::bytes).sum();
@@ -72,9 +74,17 @@ pub fn work(op: Op, inputs: &[Local], output: &Local) -> Work {
         }
         Op::LastToken => Work { bytes: output.bytes() + output.bytes(), flops: 0 },
         Op::RmsNorm { .. } | Op::Rope { .. } => Work { bytes: moved, flops: elements.saturating_mul(4) },
+        Op::Route { .. } => Work { bytes: moved, flops: elements.saturating_mul(6) },
+        Op::Experts { experts, used } => experts::work((experts, used), inputs, output),
         Op::SwiGlu => Work { bytes: moved, flops: elements.saturating_mul(6) },
         Op::Bias | Op::Add => Work { bytes: moved, flops: elements },
     }
+}
+
+/// Whether the work of an operator is affine in the size of every axis, so that it may be read off two sizes.
+#[must_use]
+pub const fn affine(op: Op) -> bool {
+    !matches!(op, Op::Experts { .. })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod bound;
 mod calibrate;
+mod experts;
 mod fleet_file;
 mod kernel;
 mod link_report;
@@ -17,7 +18,7 @@ pub use calibrate::{
     Calibration, Figure, Loss, Measurements, Operation, Regret, Residual, Sample, Value, calibrate, calibrated_text,
 };
 pub use fleet_file::{parse_fleet, shipped_fleet, shipped_fleets};
-pub use kernel::{Local, Work, work};
+pub use kernel::{Local, Work, affine, work};
 pub use link_report::{AllReduceRow, LinkReport, Saturation, Topology};
 pub use links::Collectives;
 pub use sustain::{MustSustain, must_sustain};

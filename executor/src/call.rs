@@ -4,6 +4,7 @@
 use crate::Fault;
 use crate::arena::{Arena, Plain};
 use crate::device::{Buffer, Cache, Kernel, Operand, Step, Weight};
+use crate::experts;
 use crate::kernels::{self, Heads, Rotary};
 use crate::linear::{self, Product};
 use candle_core::quantized::GgmlType;
@@ -62,6 +63,10 @@ impl<'a> Call<'a> {
             Op::SwiGlu => kernels::swiglu(self.input(0)?, self.input(1)?),
             Op::Add => kernels::add(self.input(0)?, self.input(1)?),
             Op::LastToken => self.last_row()?,
+            Op::Route { used, renormalise } => {
+                experts::route(self.input(0)?, self.buffer(0)?.columns as usize, used as usize, renormalise)
+            }
+            Op::Experts { .. } => self.experts()?,
         })
     }
 
@@ -78,8 +83,12 @@ impl<'a> Call<'a> {
         if buffer.columns != weight.columns {
             return Err(self.misfit("the rows of the weight and of the input differ in length"));
         }
-        let (rows, columns) = (weight.rows as usize, weight.columns as usize);
-        let product = Product { tokens: self.step.rows(buffer) as usize, rows, columns };
+        self.product(x, self.step.rows(buffer) as usize, weight)
+    }
+
+    /// `tokens` rows of x times a weight.
+    pub(crate) fn product(&self, x: &[f32], tokens: usize, weight: Weight) -> Result<Vec<f32>, Fault> {
+        let product = Product { tokens, rows: weight.rows as usize, columns: weight.columns as usize };
         let out = match weight.dtype {
             DType::F32 => Some(linear::linear_widened(x, self.blocks::<f32>(weight)?, product)),
             DType::F16 => Some(linear::linear_widened(x, self.blocks::<f16>(weight)?, product)),
@@ -122,7 +131,7 @@ impl<'a> Call<'a> {
         Ok(x.len().checked_sub(columns).map_or_else(Vec::new, |first| x[first..].to_vec()))
     }
 
-    fn buffer(&self, index: usize) -> Result<Buffer, Fault> {
+    pub(crate) fn buffer(&self, index: usize) -> Result<Buffer, Fault> {
         match self.kernel.inputs.get(index) {
             Some(&Operand::Buffer(buffer)) => Ok(buffer),
             _ => Err(self.misfit("a buffer is missing")),
@@ -136,11 +145,11 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn weight(&self, index: usize) -> Result<Weight, Fault> {
+    pub(crate) fn weight(&self, index: usize) -> Result<Weight, Fault> {
         self.kernel.weights.get(index).copied().ok_or_else(|| self.misfit("a weight is missing"))
     }
 
-    fn input(&self, index: usize) -> Result<&'a [f32], Fault> {
+    pub(crate) fn input(&self, index: usize) -> Result<&'a [f32], Fault> {
         let buffer = self.buffer(index)?;
         self.memory.activations.view(buffer.offset, self.step.elements(buffer))
     }
@@ -176,7 +185,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    fn misfit(&self, problem: &'static str) -> Fault {
+    pub(crate) fn misfit(&self, problem: &'static str) -> Fault {
         misfit(self.kernel, problem)
     }
 }

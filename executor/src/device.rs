@@ -31,7 +31,7 @@ pub struct Buffer {
 pub struct Weight {
     /// First byte.
     pub offset: u64,
-    /// Rows; 1 for a vector.
+    /// Rows; 1 for a vector, those of all matrices for a stack of matrices.
     pub rows: u64,
     /// Elements of a row.
     pub columns: u64,

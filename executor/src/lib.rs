@@ -7,6 +7,7 @@ mod collectives;
 mod cpu;
 mod device;
 mod error;
+mod experts;
 mod kernels;
 mod linear;
 mod replay;

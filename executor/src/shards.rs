@@ -41,7 +41,7 @@ impl Cut {
         Some(Self {
             rows: product(&local[..last])?,
             columns: local[last],
-            first_row: if axis == 0 && last > 0 { range.start } else { 0 },
+            first_row: if axis == 0 && last > 0 { range.start.checked_mul(product(&dims[1..last])?)? } else { 0 },
             first: bytes(range.start)?,
             run: bytes(local[axis])?,
             stride: bytes(dims[axis])?,

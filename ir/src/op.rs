@@ -65,6 +65,23 @@ pub enum Op {
     SwiGlu,
     /// Sum of two equal shapes: `td`, `td` → `td`.
     Add,
+    /// How much of each expert a token takes, from the router's logits: `te` → `te`. The softmax over all experts; the
+    /// `used` largest stay (of equals the lower expert), the others become 0. As `build_moe_ffn` of llama.cpp, which
+    /// renormalises for `llama` and `qwen3moe`; that equals the softmax of the chosen logits (Jiang et al. 2024).
+    Route {
+        /// Experts that a token takes.
+        used: u32,
+        /// Whether those that stay are divided by their sum.
+        renormalise: bool,
+    },
+    /// A gated feed-forward part of many experts, `Σ_e gates[t,e] · down_e(silu(gate_e·x) ∘ up_e·x)` (Shazeer et al. 2017;
+    /// 2020): x `tk`, gates `te`, then the experts' matrices one behind the other, `efk`, `efk`, `edf` → `td`.
+    Experts {
+        /// Experts of the whole layer.
+        experts: u32,
+        /// Experts that a token takes: all other gates are 0.
+        used: u32,
+    },
     /// The rows whose logits are wanted (the last token of each sequence): `td` → `od`.
     LastToken,
 }
@@ -96,6 +113,8 @@ impl Op {
             Self::Attention { .. } => ("attention", "th,sh,sh->th", "h", ""),
             Self::SwiGlu => ("swiglu", "tf,tf->tf", "f", ""),
             Self::Add => ("add", "td,td->td", "d", ""),
+            Self::Route { .. } => ("route", "te->te", "", ""),
+            Self::Experts { .. } => ("experts", "tk,te,efk,efk,edf->td", "d", "ef"),
             Self::LastToken => ("last_token", "td->od", "d", ""),
         };
         Row { name, signature, split, contract }
@@ -180,7 +199,9 @@ mod tests {
 
     #[test]
     fn split_and_contract_letters_stand_in_the_signature() {
-        for op in [Op::Embed, Op::Linear, Op::Bias, HEADS, Op::SwiGlu, Op::Add, Op::LastToken] {
+        let experts = Op::Experts { experts: 8, used: 2 };
+        let route = Op::Route { used: 2, renormalise: true };
+        for op in [Op::Embed, Op::Linear, Op::Bias, HEADS, Op::SwiGlu, Op::Add, route, experts, Op::LastToken] {
             let row = op.row();
             assert!(row.split.chars().all(|letter| row.output().contains(letter)), "{}", row.name);
             assert!(row.contract.chars().all(|letter| !row.output().contains(letter)), "{}", row.name);

@@ -59,6 +59,8 @@ fn attributes(op: Op) -> Vec<u32> {
         Op::Rope { head_dim, rotary_dim, base } => vec![head_dim, rotary_dim, base.0.to_bits()],
         Op::KvAppend { head_dim } => vec![head_dim],
         Op::Attention { heads, kv_heads, head_dim } => vec![heads, kv_heads, head_dim],
+        Op::Route { used, renormalise } => vec![used, u32::from(renormalise)],
+        Op::Experts { experts, used } => vec![experts, used],
         Op::Embed | Op::Linear | Op::Bias | Op::SwiGlu | Op::Add | Op::LastToken => Vec::new(),
     }
 }

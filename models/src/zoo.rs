@@ -22,7 +22,9 @@ const ZOO: &[ZooModel] = zoo! {
     "tinyllama-1.1b" "tinyllama-1.1b-q4_k_m"
     "llama-2-7b" "llama-2-7b-q4_k_m"
     "llama-3-8b" "llama-3-8b-q4_k_m"
+    "mixtral-8x7b"
     "llama-3-70b" "llama-3-70b-q4_k_m"
+    "llama-3-405b"
 };
 
 /// The shipped models, smallest first.

@@ -24,8 +24,9 @@ impl Dense {
         Self { axes: axes.to_vec(), data: vec![0.0; axes.iter().product()] }
     }
 
+    /// Of a stack of matrices those of all.
     fn rows(&self) -> usize {
-        if self.axes.len() == 1 { 1 } else { self.axes[0] }
+        self.axes[..self.axes.len() - 1].iter().product()
     }
 
     fn columns(&self) -> usize {
@@ -37,20 +38,13 @@ impl Dense {
     }
 
     fn slice(&self, axis: usize, range: Range<usize>) -> Self {
+        let (outer, inner) = (self.axes[..axis].iter().product(), self.axes[axis + 1..].iter().product::<usize>());
+        let first = |block: usize| (block * self.axes[axis] + range.start) * inner;
+        let blocks = (0..outer).map(|block| &self.data[first(block)..first(block) + range.len() * inner]);
+        let data = blocks.flatten().copied().collect();
         let mut axes = self.axes.clone();
         axes[axis] = range.len();
-        let mut sliced = Self::zeros(&axes);
-        let columns = sliced.columns().max(1);
-        for index in 0..sliced.data.len() {
-            let (mut row, mut column) = (index / columns, index % columns);
-            if axis + 1 == axes.len() {
-                column += range.start
-            } else {
-                row += range.start
-            }
-            sliced.data[index] = self.at(row, column);
-        }
-        sliced
+        Self { axes, data }
     }
 
     fn map2(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
@@ -105,7 +99,9 @@ fn evaluate(op: Op, inputs: &[&Dense], first_row: usize) -> Dense {
         Op::Attention { heads, kv_heads, head_dim } => {
             attention(inputs, (heads / kv_heads) as usize, head_dim as usize)
         }
-        Op::SwiGlu => x.map2(inputs[1], |gate, up| gate / (1.0 + (-gate).exp()) * up),
+        Op::SwiGlu => x.map2(inputs[1], swiglu),
+        Op::Route { used, renormalise } => route(x, used as usize, renormalise),
+        Op::Experts { .. } => experts(inputs),
         Op::Add => x.map2(inputs[1], |a, b| a + b),
         Op::LastToken => x.slice(0, x.axes[0] - 1..x.axes[0]),
     }
@@ -123,6 +119,35 @@ fn attention(inputs: &[&Dense], share: usize, head_dim: usize) -> Dense {
         let total: f64 = weights.iter().sum();
         weights.iter().enumerate().map(|(s, w)| w / total * v.at(s, kv * head_dim + c % head_dim)).sum()
     })
+}
+
+fn swiglu(gate: f64, up: f64) -> f64 {
+    gate / (1.0 + (-gate).exp()) * up
+}
+
+fn route(logits: &Dense, used: usize, renormalise: bool) -> Dense {
+    Dense::build(&logits.axes, |t, e| {
+        let row = |other: usize| logits.at(t, other);
+        let before = (0..logits.columns()).filter(|&other| row(other) > row(e) || (row(other) == row(e) && other < e));
+        if before.count() >= used {
+            return 0.0;
+        }
+        let mut parts: Vec<f64> = (0..logits.columns()).map(|other| row(other).exp()).collect();
+        parts.sort_by(|a, b| b.total_cmp(a));
+        row(e).exp() / parts.iter().take(if renormalise { used } else { parts.len() }).sum::<f64>()
+    })
+}
+
+fn experts(inputs: &[&Dense]) -> Dense {
+    let [x, gates, gate, up, down] = inputs else { panic!("five operands") };
+    let (width, rows) = (gate.axes[1], down.axes[1]);
+    let into =
+        |stack: &Dense, t: usize, row: usize| -> f64 { (0..x.columns()).map(|k| x.at(t, k) * stack.at(row, k)).sum() };
+    let one = |t: usize, e: usize, d: usize| -> f64 {
+        let inner = |f: usize| swiglu(into(gate, t, e * width + f), into(up, t, e * width + f));
+        (0..width).map(|f| down.at(e * rows + d, f) * inner(f)).sum()
+    };
+    Dense::build(&[x.axes[0], rows], |t, d| (0..gates.columns()).map(|e| gates.at(t, e) * one(t, e, d)).sum())
 }
 
 /// A small generator of numbers in −1..1 (splitmix64).
@@ -295,6 +320,11 @@ fn assert_close(ours: &Dense, theirs: &Dense, what: &str) {
 const DECODER: &str = "Decoder(name: \"audit\", hidden: 10, layers: 1, heads: 8, kv_heads: 4, head_dim: 2, ffn: 7,
     vocab: 11, context: 16, norm_epsilon: 1e-5, rope_base: 100.0, tied: false, dtypes: Dtypes(default: F32))";
 
+/// The same with 5 experts 3 wide, of which a token takes 2, and gates that do not add up to 1.
+const MIXTURE: &str = "Decoder(name: \"audit\", hidden: 10, layers: 1, heads: 8, kv_heads: 4, head_dim: 2, ffn: 7,
+    experts: 5, experts_used: 2, expert_ffn: 3, renormalise: false, vocab: 11, context: 16, norm_epsilon: 1e-5,
+    rope_base: 100.0, tied: false, dtypes: Dtypes(default: F32))";
+
 /// Even shares, shares in proportion to 1, 2, 3 …, and shares that leave the first rank out; every domain in single units.
 fn partitions(choices: &Choices, ranks: usize) -> Vec<Vec<Partition>> {
     let domains = &choices.template.domains;
@@ -311,8 +341,8 @@ fn partitions(choices: &Choices, ranks: usize) -> Vec<Vec<Partition>> {
     rates.iter().map(cut).collect()
 }
 
-fn audit(ranks: usize) -> usize {
-    let model = sailplan_models::from_ron("audit.ron", DECODER).unwrap().model;
+fn audit(description: &str, ranks: usize) -> usize {
+    let model = sailplan_models::from_ron("audit.ron", description).unwrap().model;
     let mut checked = 0;
     for class in &model.classes {
         let choices = saturate(&class.template, class.name == "head").unwrap();
@@ -332,26 +362,80 @@ fn audit(ranks: usize) -> usize {
 #[test]
 fn every_way_of_every_class_computes_the_layer() {
     for ranks in [1, 2, 3, 4, 5, 7] {
-        assert!(audit(ranks) > 100, "too little was checked");
+        for description in [DECODER, MIXTURE, &MIXTURE.replace("renormalise: false", "renormalise: true")] {
+            assert!(audit(description, ranks) > 100, "too little was checked");
+        }
     }
+}
+
+/// What the table does not say must be wrong: a router on slices of its logits, experts over a part of the input.
+#[test]
+fn rows_that_say_more_about_experts_would_be_wrong() {
+    let mut random = Random(3);
+    let mut dense = |axes: &[usize]| {
+        let mut made = Dense::zeros(axes);
+        made.data.iter_mut().for_each(|number| *number = random.next());
+        made
+    };
+    let differs = |ours: &Dense, theirs: &Dense| ours.data.iter().zip(&theirs.data).any(|(a, b)| (a - b).abs() > 1e-3);
+    let logits = dense(&[3, 5]);
+    for renormalise in [true, false] {
+        let halves = [0..3, 3..5].map(|part| route(&logits.slice(1, part), 2, renormalise));
+        assert!(differs(&joined(&halves.to_vec()), &route(&logits, 2, renormalise)));
+    }
+    let (x, stack, down) = (dense(&[3, 4]), dense(&[5, 6, 4]), dense(&[5, 4, 6]));
+    let gates = route(&logits, 2, true);
+    let part = |k: Range<usize>| {
+        let (x, stack) = (x.slice(1, k.clone()), stack.slice(2, k));
+        experts(&[&x, &gates, &stack, &stack, &down])
+    };
+    assert!(!differs(&part(0..4), &experts(&[&x, &gates, &stack, &stack, &down])));
+    assert!(differs(&sum(&vec![part(0..2), part(2..4)]), &part(0..4)));
 }
 
 /// Rules that must not hold, planted one by one: the typed layouts or the saturation check catch each.
 #[test]
 fn planted_wrong_rules_are_caught() {
-    let wrong = [
-        ("a whole value added into a partial sum", "(op@ADD ?a (all-reduce ?p))", "(all-reduce (op@ADD ?a ?p))"),
-        ("gather without a slice", "(op@LINEAR ?a ?b)", "(all-gather.1 (op@LINEAR ?a ?b))"),
-        ("a norm cut along its width", "(op@NORM ?a ?b)", "(all-gather.1 (op@NORM (slice.1 ?a) (slice.0 ?b)))"),
-        ("a partial sum taken for the sum", "(all-reduce ?p)", "?p"),
-        ("rotation of half a cut", "(op@ROPE ?a)", "(all-gather.0 (op@ROPE (slice.0 ?a)))"),
-        ("silu through a sum", "(op@SWIGLU (all-reduce ?a) (all-reduce ?b))", "(all-reduce (op@SWIGLU ?a ?b))"),
-        ("attention cut on one side", "(op@ATT ?q ?k ?v)", "(all-gather.1 (op@ATT (slice.1 ?q) ?k ?v))"),
-    ];
-    let model = sailplan_models::from_ron("audit.ron", DECODER).unwrap().model;
+    check_planted(
+        DECODER,
+        &[
+            ("a whole value added into a partial sum", "(op@ADD ?a (all-reduce ?p))", "(all-reduce (op@ADD ?a ?p))"),
+            ("gather without a slice", "(op@LINEAR ?a ?b)", "(all-gather.1 (op@LINEAR ?a ?b))"),
+            ("a norm cut along its width", "(op@NORM ?a ?b)", "(all-gather.1 (op@NORM (slice.1 ?a) (slice.0 ?b)))"),
+            ("a partial sum taken for the sum", "(all-reduce ?p)", "?p"),
+            ("rotation of half a cut", "(op@ROPE ?a)", "(all-gather.0 (op@ROPE (slice.0 ?a)))"),
+            ("silu through a sum", "(op@SWIGLU (all-reduce ?a) (all-reduce ?b))", "(all-reduce (op@SWIGLU ?a ?b))"),
+            ("attention cut on one side", "(op@ATT ?q ?k ?v)", "(all-gather.1 (op@ATT (slice.1 ?q) ?k ?v))"),
+        ],
+    );
+    check_planted(
+        MIXTURE,
+        &[
+            ("a router on a slice", "(op@ROUTE ?a)", "(all-gather.1 (op@ROUTE (slice.1 ?a)))"),
+            ("a router through a sum", "(op@ROUTE (all-reduce ?a))", "(all-reduce (op@ROUTE ?a))"),
+            ("gates cut alone", "(op@EXPERTS ?x ?g ?a ?b ?c)", "(all-reduce (op@EXPERTS ?x (slice.1 ?g) ?a ?b ?c))"),
+            (
+                "experts over a part of the input",
+                "(op@EXPERTS ?x ?g ?a ?b ?c)",
+                "(all-reduce (op@EXPERTS (slice.1 ?x) ?g (slice.2 ?a) (slice.2 ?b) ?c))",
+            ),
+            (
+                "experts that are gathered",
+                "(op@EXPERTS ?x ?g ?a ?b ?c)",
+                "(all-gather.1 (op@EXPERTS ?x (slice.1 ?g) (slice.0 ?a) (slice.0 ?b) (slice.0 ?c)))",
+            ),
+        ],
+    );
+}
+
+/// Name, left side, right side.
+type Planted<'a> = (&'a str, &'a str, &'a str);
+
+fn check_planted(description: &str, wrong: &[Planted<'_>]) {
+    let model = sailplan_models::from_ron("audit.ron", description).unwrap().model;
     let layer = model.classes.iter().find(|class| class.name == "layer").unwrap();
     let clean = saturate(&layer.template, false).unwrap();
-    for (name, left, right) in wrong {
+    for &(name, left, right) in wrong {
         let named = |side: &str| {
             let mut side = side.to_owned();
             for (index, op) in clean.template.ops.iter().enumerate() {
@@ -362,6 +446,8 @@ fn planted_wrong_rules_are_caught() {
                     Op::Rope { .. } => "ROPE",
                     Op::SwiGlu => "SWIGLU",
                     Op::Attention { .. } => "ATT",
+                    Op::Route { .. } => "ROUTE",
+                    Op::Experts { .. } => "EXPERTS",
                     _ => continue,
                 };
                 side = side.replace(&format!("op@{tag}"), &format!("op@{index}"));

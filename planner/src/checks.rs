@@ -38,9 +38,18 @@ fn fleet(cards: &[Card], shape: &str, rate: u32, latency: u32) -> Verified<Fleet
 }
 
 fn model(kv_heads: u32, dtype: &str) -> Verified<Model> {
+    described(kv_heads, dtype, "")
+}
+
+/// The same with some of five experts for each token.
+fn mixture(kv_heads: u32, dtype: &str, used: u32) -> Verified<Model> {
+    described(kv_heads, dtype, &format!("experts: 5, experts_used: {used}, expert_ffn: 768,"))
+}
+
+fn described(kv_heads: u32, dtype: &str, more: &str) -> Verified<Model> {
     let text = format!(
         "Decoder(name: \"r\", hidden: 512, layers: 1, heads: {}, kv_heads: {kv_heads}, head_dim: 64, ffn: 1280, vocab: 3001,
-         context: 512, norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: {dtype}))",
+         {more} context: 512, norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: {dtype}))",
         kv_heads * 4
     );
     sailplan_models::from_ron("r.ron", &text).unwrap().model
@@ -94,12 +103,14 @@ proptest! {
     #[test]
     fn tables_hold_the_plain_prices(
         cards in cards(), shape in shape(), kv_heads in 1u32..4, draw in 0usize..4,
-        dtype in prop::sample::select(vec!["Q4_0", "Q4_K", "F16"]),
+        dtype in prop::sample::select(vec!["Q4_0", "Q4_K", "F16"]), used in 0u32..6, batch in 1u64..4,
     ) {
-        let (fleet, request) = (fleet(&cards, shape, 400, 20), request(Objective::Request));
+        let request = Request { batch, ..*request(Objective::Request) }.verify().unwrap();
+        let fleet = fleet(&cards, shape, 400, 20);
         let costs = CostModel::new(&fleet, &request);
         let group: Vec<SailId> = fleet.ids().collect();
-        for repertoire in &repertoires(&model(kv_heads, dtype), &costs) {
+        let model = if used == 0 { model(kv_heads, dtype) } else { mixture(kv_heads, dtype, used) };
+        for repertoire in &repertoires(&model, &costs) {
             let partitions = drawn(repertoire, &costs, &group, draw);
             let site = Site::new(&costs, &group, &partitions);
             let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
@@ -120,11 +131,13 @@ proptest! {
     fn the_walk_agrees_with_the_integer_program(
         cards in cards(), shape in shape(), rate in prop::sample::select(vec![10u32, 400, 5000]),
         latency in prop::sample::select(vec![1u32, 50, 2000]), kv_heads in 1u32..4, draw in 0usize..4, objective in goal(),
+        experts in any::<bool>(),
     ) {
         let (fleet, request) = (fleet(&cards, shape, rate, latency), request(objective));
         let costs = CostModel::new(&fleet, &request);
         let group: Vec<SailId> = fleet.ids().collect();
-        for repertoire in &repertoires(&model(kv_heads, "Q4_0"), &costs) {
+        let model = if experts { mixture(kv_heads, "Q4_0", 2) } else { model(kv_heads, "Q4_0") };
+        for repertoire in &repertoires(&model, &costs) {
             let partitions = drawn(repertoire, &costs, &group, draw);
             let site = Site::new(&costs, &group, &partitions);
             let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
@@ -160,12 +173,13 @@ proptest! {
     #[test]
     fn shares_are_the_best_of_all_combinations(
         cards in cards(), shape in shape(), latency in prop::sample::select(vec![1u32, 200]), kv_heads in 1u32..4,
-        objective in goal(), dtype in prop::sample::select(vec!["Q4_0", "Q4_K"]),
+        objective in goal(), dtype in prop::sample::select(vec!["Q4_0", "Q4_K"]), experts in any::<bool>(),
     ) {
         let (fleet, request) = (fleet(&cards, shape, 400, latency), request(objective));
         let costs = CostModel::new(&fleet, &request);
         let group: Vec<SailId> = fleet.ids().collect();
-        for repertoire in &repertoires(&model(kv_heads, dtype), &costs) {
+        let model = if experts { mixture(kv_heads, dtype, 2) } else { model(kv_heads, dtype) };
+        for repertoire in &repertoires(&model, &costs) {
             let station = Station::new(repertoire, &costs, &group, Manner::Any);
             let found = station.fastest().unwrap().map(|point| point.objective);
             prop_assert_eq!(found, every_combination(repertoire, &costs, &group));

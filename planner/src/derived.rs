@@ -6,9 +6,20 @@ use sailplan_ir::{Layout, Role};
 
 /// Choices of one class of a small grouped-query decoder.
 fn choices(class: &str) -> Choices {
-    let text = "Decoder(name: \"d\", hidden: 64, layers: 2, heads: 4, kv_heads: 2, ffn: 96, vocab: 50, context: 16,
-        norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: Q4_0))";
-    let model = sailplan_models::from_ron("d.ron", text).unwrap().model;
+    saturated(class, "")
+}
+
+/// Choices of its layer with four experts instead of one feed-forward part.
+fn mixture() -> Choices {
+    saturated("layer", "experts: 4, experts_used: 2,")
+}
+
+fn saturated(class: &str, more: &str) -> Choices {
+    let text = format!(
+        "Decoder(name: \"d\", hidden: 64, layers: 2, heads: 4, kv_heads: 2, ffn: 96, vocab: 50, context: 16, {more}
+         norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: Q4_0))"
+    );
+    let model = sailplan_models::from_ron("d.ron", &text).unwrap().model;
     let found = model.classes.iter().find(|found| found.name == class).unwrap();
     saturate(&found.template, class == "head").unwrap()
 }
@@ -101,6 +112,44 @@ fn caches_are_never_moved() {
     }
 }
 
+/// Expert parallelism: each rank has some experts and their columns of the gates (Lepikhin et al. 2020).
+#[test]
+fn experts_are_split_with_an_all_reduce() {
+    let layer = mixture();
+    let cut = [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)];
+    assert!(can(&layer, "ffn_out", Partial, "compute", &cut));
+    assert!(can(&layer, "gates", Sharded(1), "slice", &[Whole]));
+    assert!(can(&layer, "ffn_out", Whole, "all-reduce", &[Partial]));
+    assert!(can(&layer, "ffn_out", Sharded(1), "reduce-scatter", &[Partial]));
+}
+
+/// Tensor parallelism inside every expert: each rank has some columns of all of them.
+#[test]
+fn the_width_of_every_expert_is_split_with_an_all_reduce() {
+    let layer = mixture();
+    assert!(can(&layer, "ffn_out", Partial, "compute", &[Whole, Whole, Sharded(1), Sharded(1), Sharded(2)]));
+}
+
+#[test]
+fn rows_of_every_expert_are_split() {
+    let layer = mixture();
+    assert!(can(&layer, "ffn_out", Sharded(1), "compute", &[Whole, Whole, Whole, Whole, Sharded(1)]));
+    assert!(can(&layer, "ffn_out", Whole, "all-gather", &[Sharded(1)]));
+}
+
+#[test]
+fn a_router_sees_all_logits_wherever_they_were_made() {
+    let layer = mixture();
+    assert!(can(&layer, "router", Sharded(1), "compute", &[Whole, Sharded(0)]));
+    assert!(can(&layer, "router", Partial, "compute", &[Sharded(1), Sharded(1)]));
+    assert!(can(&layer, "gates", Whole, "compute", &[Whole]));
+    for layout in [Whole, Sharded(1), Partial] {
+        for operand in [Sharded(1), Partial] {
+            assert!(!can(&layer, "gates", layout, "compute", &[operand]), "{layout} from {operand}");
+        }
+    }
+}
+
 /// The size of the saturated classes: a change here is a change of the rule table.
 #[test]
 fn saturation_stays_small() {
@@ -109,4 +158,6 @@ fn saturation_stays_small() {
         (stats.nodes, stats.classes, stats.iterations)
     });
     assert_eq!(sizes, [(11, 8, 3), (127, 70, 3), (21, 15, 4)]);
+    let stats = mixture().stats;
+    assert_eq!((stats.nodes, stats.classes, stats.iterations), (122, 73, 3));
 }

@@ -1,13 +1,13 @@
 //! Prices of all ways of a class on a group, fast: what a kernel moves and computes is affine in its rank's share, so it is
-//! read off twice for each class and phase, and a group only costs a division for each way. A test holds every entry equal
-//! to `Site::price`.
+//! read off twice for each class and phase, and a group only costs a division for each way. Operators that are not affine
+//! are worked out for each share. A test holds every entry equal to `Site::price`.
 
 use crate::price::{Site, local};
 use crate::repertoire::domain;
 use crate::saturate::{Choices, Way, WayAction};
 use crate::shares::coarsest;
 use crate::trellis::Made;
-use sailplan_cost_model::{CostModel, Phase, Work, work};
+use sailplan_cost_model::{CostModel, Phase, Work, affine, work};
 use sailplan_ir::{Bytes, CollectiveKind, DType, Layout, Partition, Picoseconds, Role, SailId};
 use std::rc::Rc;
 
@@ -75,16 +75,22 @@ struct ClassRate {
     unit: [u64; 2],
 }
 
-/// A kernel's work as a function of the units that a rank has: `none + step · units / granule`.
+/// A kernel's work as a function of the units that a rank has. It never falls when the share grows.
 struct Kernel {
     domain: Option<usize>,
     dtype: DType,
+    /// `None` where it must be worked out.
+    line: Option<Line>,
+}
+
+/// `none + step · units / granule`.
+struct Line {
     none: Work,
     step: Work,
     granule: u64,
 }
 
-impl Kernel {
+impl Line {
     fn work(&self, units: u64) -> Work {
         let part = |step: u64| match self.granule {
             1 => step.saturating_mul(units),
@@ -160,7 +166,15 @@ fn kernel(
     let bytes = Bytes(all.0.bytes.0.saturating_sub(none.0.bytes.0));
     let step = Work { bytes, flops: all.0.flops.saturating_sub(none.0.flops) };
     let whole = step == Work::default();
-    Some(Kernel { domain, dtype: none.1, none: none.0, step, granule: if whole { 1 } else { granule } })
+    let line = Line { none: none.0, step, granule: if whole { 1 } else { granule } };
+    Some(Kernel { domain, dtype: none.1, line: is_affine(choices, way).then_some(line) })
+}
+
+fn is_affine(choices: &Choices, way: &Way) -> bool {
+    match way.action {
+        WayAction::Compute(node) => affine(choices.template.graph[node].op),
+        _ => true,
+    }
 }
 
 /// Work of a kernel on a rank with so many units of its domain, and the type that decides its compute rate.
@@ -273,7 +287,7 @@ impl Pricing<'_> {
         let cut = |class: usize| self.part(phase, class);
         let ranks = self.site.group.len() as u64;
         let exchange = match way.action {
-            WayAction::Compute(_) | WayAction::Slice => return self.kernel(phase, number),
+            WayAction::Compute(_) | WayAction::Slice => return self.kernel(phase, (class, number), way),
             WayAction::Leaf
                 if self.choices.template.graph[self.choices.classes[class].fact.tensor].role != Role::Tokens =>
             {
@@ -296,11 +310,15 @@ impl Pricing<'_> {
         rate.unit[phase].saturating_mul(most.unwrap_or(0))
     }
 
-    fn kernel(&self, phase: usize, way: usize) -> Option<Picoseconds> {
-        let kernel = self.rates.kernels[phase][way].as_ref()?;
+    fn kernel(&self, phase: usize, (class, number): (usize, usize), way: &Way) -> Option<Picoseconds> {
+        let kernel = self.rates.kernels[phase][number].as_ref()?;
         let cards = &self.slowest[kernel.domain.unwrap_or(self.slowest.len() - 1)];
-        let works = cards.iter().map(|&(sail, share)| (sail, kernel.work(share)));
-        Some(self.site.costs.slowest(works, kernel.dtype))
+        let extents = self.site.costs.extents(PHASES[phase]);
+        let work = |units: u64| match &kernel.line {
+            Some(line) => line.work(units),
+            None => work_of(self.choices, class, way, units, extents).0,
+        };
+        Some(self.site.costs.slowest(cards.iter().map(|&(sail, share)| (sail, work(share))), kernel.dtype))
     }
 
     fn exchange(&self, exchange: Exchange, known: &mut Exchanges) -> Option<Picoseconds> {

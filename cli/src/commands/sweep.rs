@@ -253,7 +253,7 @@ impl Figure {
         request: &Request,
         value: u64,
     ) -> Result<(Verified<Fleet>, Verified<Request>), Failure> {
-        let (mut fleet, mut request) = (fleet.clone(), request.clone());
+        let (mut fleet, mut request) = (fleet.clone(), *request);
         match self {
             Self::LinkRate => {
                 each_link(&mut fleet, |link| (link.rate, link.frame) = (Some(BytesPerSecond(value)), None))

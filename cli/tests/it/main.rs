@@ -5,6 +5,7 @@ mod calibration;
 mod case_studies;
 mod commands;
 mod determinism;
+mod mixture;
 mod pipeline;
 mod simulation;
 mod snapshots;

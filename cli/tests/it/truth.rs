@@ -35,7 +35,7 @@ fn argmax(row: &[f32]) -> usize {
 }
 
 /// F32: every logit within 2e-5. Quantised: rms difference / standard deviation ≤ 0.05, argmax equal at 95 %.
-fn check(name: &str, what: &str, ours: &[Vec<f32>], theirs: &[Vec<f32>]) {
+pub(crate) fn check(name: &str, what: &str, ours: &[Vec<f32>], theirs: &[Vec<f32>]) {
     assert_eq!(ours.len(), theirs.len(), "{what}: positions");
     let pairs: Vec<(f64, f64)> =
         ours.iter().flatten().zip(theirs.iter().flatten()).map(|(&a, &b)| (f64::from(a), f64::from(b))).collect();
@@ -106,7 +106,7 @@ fn a_tokenizer_and_an_odd_width_equal_llama_cpp() {
     check_model("tiny-spm-q8_0");
 }
 
-fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
+pub(crate) fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
     rows.iter().map(|row| row.iter().map(|value| value.to_bits()).collect()).collect()
 }
 

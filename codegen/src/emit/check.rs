@@ -106,7 +106,8 @@ fn program_problem(class: &LayerClass, program: &Program, prices: &[Price], rank
             && made.layout != Layout::Whole
             && matches!(tensor.role, Role::Input | Role::Tokens);
         let cut_rows = made.layout == Layout::Sharded(0) && tensor.role == Role::Value;
-        if sharded_input || cut_rows || tensor.axes.len() > 2 {
+        let deep = tensor.axes.len() > 2 && tensor.role != Role::Weight;
+        if sharded_input || cut_rows || deep {
             return Some(format!("`{}` cannot be held {}", tensor.name, made.layout));
         }
         let kind = collective(made.action)?;

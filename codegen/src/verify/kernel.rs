@@ -2,7 +2,7 @@
 //! places, counted in the letter's atoms; at most one letter is cut. A cut letter of the result cuts the result; a cut
 //! letter that is summed gives a partial sum.
 
-use super::value::{Held, Span};
+use super::value::{Held, Span, Terms};
 use sailplan_ir::{Graph, Node, Operand, TensorId};
 
 /// How one operand is held: the axis that is cut, and where.
@@ -39,7 +39,7 @@ pub(crate) fn result(graph: &Graph, node: &Node, parts: &[Part]) -> Result<Held,
         return Err("operands are cut along two axes at once".to_owned());
     }
     if row.contract.contains(first.letter) {
-        return Ok(Held::Partial(first.span, first.size));
+        return Ok(Held::Partial(Terms { letter: first.letter, span: first.span, size: first.size }));
     }
     let axis = row.output().chars().position(|letter| letter == first.letter);
     let last = graph[node.output].axes.len().checked_sub(1);

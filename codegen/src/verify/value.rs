@@ -19,8 +19,17 @@ pub(crate) enum Held {
     Whole,
     /// These columns.
     Cut(Span),
-    /// The contribution of these of so many terms of the sum that makes it.
-    Partial(Span, u64),
+    /// The contribution of some terms of a sum that makes it.
+    Partial(Terms),
+}
+
+/// Some terms of the sum over one letter of an operator. An operator may sum over several; terms of different sums do not
+/// add up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Terms {
+    pub(crate) letter: char,
+    pub(crate) span: Span,
+    pub(crate) size: u64,
 }
 
 /// Elements `start..end`; a copyable range.
@@ -105,7 +114,7 @@ impl fmt::Display for Held {
         match self {
             Self::Whole => f.write_str("all of"),
             Self::Cut(span) => write!(f, "columns {}..{} of", span.start, span.end),
-            Self::Partial(span, size) => write!(f, "terms {}..{} of {size} of", span.start, span.end),
+            Self::Partial(Terms { span, size, .. }) => write!(f, "terms {}..{} of {size} of", span.start, span.end),
         }
     }
 }

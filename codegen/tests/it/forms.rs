@@ -17,6 +17,8 @@ pub(crate) enum Style {
     Scatter,
     /// Every matrix by output rows; results gathered.
     Gather,
+    /// As `Reduce`, but whole experts on each card.
+    Experts,
 }
 
 /// The form with `prefill` and `decode` styles that share a weight layout.
@@ -102,7 +104,7 @@ impl Build<'_> {
         let node = self.template[id].clone();
         let inputs: Vec<ValueId> = match node.op {
             Op::Linear | Op::Embed => self.matrix(&node),
-            Op::RmsNorm { .. } | Op::LastToken => {
+            Op::RmsNorm { .. } | Op::LastToken | Op::Route { .. } => {
                 node.inputs.iter().map(|&input| self.ensure(input, Layout::Whole)).collect()
             }
             Op::Add => {
@@ -110,6 +112,10 @@ impl Build<'_> {
                 let scattered = self.style == Style::Scatter && self.layout(second) == Layout::Partial;
                 let layout = if scattered { Layout::Sharded(1) } else { Layout::Whole };
                 node.inputs.iter().map(|&input| self.ensure(input, layout)).collect()
+            }
+            Op::Experts { .. } => {
+                let layouts = self.experts();
+                node.inputs.iter().zip(layouts).map(|(&input, layout)| self.ensure(input, layout)).collect()
             }
             Op::KvAppend { .. } => {
                 let new = self.natural(node.inputs[1]);
@@ -120,6 +126,17 @@ impl Build<'_> {
         let layouts: Vec<Layout> = inputs.iter().map(|&input| self.layout(input)).collect();
         let layout = layout_after(self.template, id, &layouts).unwrap();
         self.push(Action::Compute(id), &inputs, node.output, layout);
+    }
+
+    /// Of the input, the gates, and the three stacks of matrices.
+    fn experts(&self) -> [Layout; 5] {
+        use Layout::{Sharded, Whole};
+        match self.style {
+            Style::Whole => [Whole; 5],
+            Style::Reduce | Style::Scatter => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
+            Style::Gather => [Whole, Whole, Whole, Whole, Sharded(1)],
+            Style::Experts => [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
+        }
     }
 
     fn matrix(&mut self, node: &Node) -> Vec<ValueId> {

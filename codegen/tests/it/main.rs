@@ -1,5 +1,6 @@
 //! Plans of a small decoder in every form: emitted, checked, written, read and corrupted.
 
+mod experts;
 mod forms;
 mod mutate;
 mod mutations;

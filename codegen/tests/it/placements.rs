@@ -1,11 +1,11 @@
 //! Placements by hand: runs of segments on runs of cards.
 
 use crate::forms::{Style, form, prices};
-use crate::small::{fleet, model, request};
+use crate::small::{fleet, mixture, model, request};
 use sailplan_codegen::{Plan, emit};
 use sailplan_ir::{
     Algorithm, Bytes, Certificate, Choice, DomainId, Domains, Estimate, Form, Graph, Hop, Load, Model, Partition,
-    Picoseconds, Placement, Role, SailId, Shard, Stage, Status, Streamed, TensorId, Verify, shards,
+    Picoseconds, Placement, Role, SailId, Shard, Stage, Status, Streamed, TensorId, Verified, Verify, shards,
 };
 use std::ops::Range;
 
@@ -26,12 +26,25 @@ pub(crate) fn part(sails: &[u16], segments: Range<u32>, style: Style, algorithm:
 
 /// All plans that the tests corrupt, by name.
 pub(crate) fn plans() -> Vec<(&'static str, Plan)> {
-    cases().into_iter().map(|(name, tied, parts)| (name, plan(tied, &parts))).collect()
+    let dense = cases().into_iter().map(|(name, tied, parts)| (name, plan(&model(tied), &parts)));
+    dense.chain(mixtures().into_iter().map(|(name, parts)| (name, plan(&mixture(), &parts)))).collect()
 }
 
 pub(crate) fn plan_of(wanted: &str) -> Plan {
-    let (_, tied, parts) = cases().into_iter().find(|(name, ..)| *name == wanted).unwrap();
-    plan(tied, &parts)
+    let found = plans().into_iter().find(|(name, _)| *name == wanted);
+    found.unwrap().1
+}
+
+/// Name, and stages of the model with experts.
+fn mixtures() -> Vec<(&'static str, Vec<Part>)> {
+    use Algorithm::{Direct, OneShot, Ring};
+    use Style::{Experts, Gather, Reduce, Scatter, Whole};
+    vec![
+        ("experts", vec![part(&[0, 1], 0..5, Experts, OneShot)]),
+        ("experts cut", vec![part(&[1, 2, 0], 0..5, Reduce, Direct)]),
+        ("experts on two stages", vec![part(&[0], 0..2, Whole, Ring), part(&[1, 3, 2], 2..5, Experts, Direct)]),
+        ("experts gathered", vec![part(&[0, 1], 0..3, Gather, Ring), part(&[2, 3], 3..5, Scatter, Ring)]),
+    ]
 }
 
 /// Name, whether the head reads the embedding table, stages.
@@ -58,10 +71,9 @@ fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
     ]
 }
 
-pub(crate) fn plan(tied: bool, parts: &[Part]) -> Plan {
-    let model = model(tied);
+pub(crate) fn plan(model: &Verified<Model>, parts: &[Part]) -> Plan {
     let cards = parts.iter().flat_map(|part| &part.sails).max().unwrap() + 2;
-    emit(&model, &fleet(cards), &request(), &placement(&model, parts)).unwrap()
+    emit(model, &fleet(cards), &request(), &placement(model, parts)).unwrap()
 }
 
 /// Every plan is sound before anything is done to it.

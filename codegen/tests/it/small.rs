@@ -1,4 +1,4 @@
-//! A small dense decoder and fleets of equal cards.
+//! Small decoders, dense and with experts, and fleets of equal cards.
 
 use sailplan_ir::{
     Attachment, Bytes, BytesPerSecond, Compute, Constant, DType, Dim, Fleet, Graph, Host, Link, Links, Model, Op,
@@ -13,14 +13,34 @@ const KV_HEADS: u32 = 2;
 const FFN: u64 = 96;
 const VOCAB: u64 = 50;
 
+/// Experts of a layer, and those that a token takes.
+const EXPERTS: (u32, u32) = (5, 2);
+
 /// Three layers of Q4_0 weights: two KV heads, three blocks of FFN columns.
 pub(crate) fn model(tied: bool) -> Verified<Model> {
+    decoder(tied, feed_forward)
+}
+
+/// The same with five experts of three blocks each.
+pub(crate) fn mixture() -> Verified<Model> {
+    decoder(false, |graph, normed, layer| experts(graph, normed, layer, (EXPERTS.0, FFN)))
+}
+
+/// As many experts as an expert has columns, so that slices of both look alike.
+pub(crate) fn square_mixture() -> Verified<Model> {
+    decoder(false, |graph, normed, layer| experts(graph, normed, layer, (64, 64)))
+}
+
+/// What follows the norm of a layer's second part.
+type FeedForward = fn(&mut Graph, TensorId, u32) -> TensorId;
+
+fn decoder(tied: bool, feed_forward: FeedForward) -> Verified<Model> {
     let mut graph = Graph::default();
     let tokens = graph.tensor("tokens", &[Dim::Tokens], DType::I32, Role::Tokens);
     let table = weight(&mut graph, "token_embd.weight", &[VOCAB, HIDDEN]);
     let mut x = graph.apply(Op::Embed, &[tokens, table], "x", &[Dim::Tokens, Dim::Fixed(HIDDEN)]);
     for layer in 0..3 {
-        x = decoder_layer(&mut graph, x, layer);
+        x = decoder_layer(&mut graph, x, layer, feed_forward);
     }
     let last = graph.apply(Op::LastToken, &[x], "x_last", &[Dim::Outputs, Dim::Fixed(HIDDEN)]);
     let norm = norm(&mut graph, last, "output_norm");
@@ -30,7 +50,8 @@ pub(crate) fn model(tied: bool) -> Verified<Model> {
 }
 
 fn weight(graph: &mut Graph, name: &str, sizes: &[u64]) -> TensorId {
-    let dtype = if sizes.len() > 1 { DType::Q4_0 } else { DType::F32 };
+    let router = name.contains("ffn_gate_inp");
+    let dtype = if sizes.len() > 1 && !router { DType::Q4_0 } else { DType::F32 };
     let axes: Vec<Dim> = sizes.iter().map(|&size| Dim::Fixed(size)).collect();
     graph.tensor(name, &axes, dtype, Role::Weight)
 }
@@ -52,7 +73,7 @@ fn linear(graph: &mut Graph, x: TensorId, name: &str, rows: u64) -> TensorId {
     graph.apply(Op::Linear, &[x, matrix], short(name), &[Dim::Tokens, Dim::Fixed(rows)])
 }
 
-fn decoder_layer(graph: &mut Graph, x: TensorId, layer: u32) -> TensorId {
+fn decoder_layer(graph: &mut Graph, x: TensorId, layer: u32, feed_forward: FeedForward) -> TensorId {
     let (queries, keys) = (u64::from(HEADS * HEAD), u64::from(KV_HEADS * HEAD));
     let rope = Op::Rope { head_dim: HEAD, rotary_dim: HEAD, base: Constant(1e4) };
     let named = |name: &str| format!("blk.{layer}.{name}");
@@ -72,11 +93,29 @@ fn decoder_layer(graph: &mut Graph, x: TensorId, layer: u32) -> TensorId {
     let out = linear(graph, attended, &named("attn_output"), HIDDEN);
     let x = graph.apply(Op::Add, &[x, out], "x_attn", &[Dim::Tokens, Dim::Fixed(HIDDEN)]);
     let normed = norm(graph, x, &named("ffn_norm"));
+    let down = feed_forward(graph, normed, layer);
+    graph.apply(Op::Add, &[x, down], "x_ffn", &[Dim::Tokens, Dim::Fixed(HIDDEN)])
+}
+
+fn feed_forward(graph: &mut Graph, normed: TensorId, layer: u32) -> TensorId {
+    let named = |name: &str| format!("blk.{layer}.{name}");
     let gate = linear(graph, normed, &named("ffn_gate"), FFN);
     let up = linear(graph, normed, &named("ffn_up"), FFN);
     let act = graph.apply(Op::SwiGlu, &[gate, up], "ffn_act", &[Dim::Tokens, Dim::Fixed(FFN)]);
-    let down = linear(graph, act, &named("ffn_down"), HIDDEN);
-    graph.apply(Op::Add, &[x, down], "x_ffn", &[Dim::Tokens, Dim::Fixed(HIDDEN)])
+    linear(graph, act, &named("ffn_down"), HIDDEN)
+}
+
+fn experts(graph: &mut Graph, normed: TensorId, layer: u32, (experts, ffn): (u32, u64)) -> TensorId {
+    let (count, used) = (u64::from(experts), EXPERTS.1);
+    let named = |name: &str| format!("blk.{layer}.{name}");
+    let logits = linear(graph, normed, &named("ffn_gate_inp"), count);
+    let axes = graph[logits].axes.clone();
+    let gates = graph.apply(Op::Route { used, renormalise: true }, &[logits], "gates", &axes);
+    let gate = weight(graph, &named("ffn_gate_exps.weight"), &[count, ffn, HIDDEN]);
+    let up = weight(graph, &named("ffn_up_exps.weight"), &[count, ffn, HIDDEN]);
+    let down = weight(graph, &named("ffn_down_exps.weight"), &[count, HIDDEN, ffn]);
+    let axes = graph[normed].axes.clone();
+    graph.apply(Op::Experts { experts, used }, &[normed, gates, gate, up, down], "experts", &axes)
 }
 
 pub(crate) fn fleet(count: u16) -> Verified<Fleet> {

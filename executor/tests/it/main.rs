@@ -1,6 +1,7 @@
 //! The parts of a replay against references that are too simple to be wrong.
 
 mod collectives;
+mod experts;
 mod kernels;
 mod linear;
 mod transport;

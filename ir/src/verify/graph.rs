@@ -1,6 +1,6 @@
 //! Invariants of a graph: references, order, arity, shapes.
 
-use crate::{Diagnostic, Diagnostics, Dim, Graph, Node, Operand, Role, Verify};
+use crate::{Diagnostic, Diagnostics, Dim, Graph, Node, Op, Operand, Role, Verify};
 
 impl Verify for Graph {
     fn problems(&self) -> Diagnostics {
@@ -24,7 +24,7 @@ impl Verify for Graph {
                 let output = &self[node.output].name;
                 problems.push(Diagnostic::new(format!("n{index} ({name}) makes `{output}` a second time")));
             }
-            if let Err(reason) = check_shapes(self, node) {
+            if let Err(reason) = check_shapes(self, node).and_then(|()| check_experts(self, node)) {
                 problems.push(Diagnostic::new(format!("n{index} ({name} → `{}`): {reason}", self[node.output].name)));
             }
         }
@@ -80,6 +80,24 @@ fn check_shapes(graph: &Graph, node: &Node) -> Result<(), String> {
                 None => units.push((letter, counted, atom)),
             }
         }
+    }
+    Ok(())
+}
+
+/// A token takes at least one expert and at most all that there are; the sizes are known to fit the signature.
+fn check_experts(graph: &Graph, node: &Node) -> Result<(), String> {
+    let (said, used) = match node.op {
+        Op::Route { used, .. } => (None, used),
+        Op::Experts { experts, used } => (Some(u64::from(experts)), used),
+        _ => return Ok(()),
+    };
+    let gates = node.inputs.get(usize::from(said.is_some())).and_then(|&gates| graph[gates].axes.get(1)?.fixed());
+    let experts = gates.ok_or("the number of experts is not fixed")?;
+    if said.is_some_and(|said| said != experts) {
+        return Err(format!("it says {} experts, its operands have {experts}", said.unwrap_or(0)));
+    }
+    if used == 0 || u64::from(used) > experts {
+        return Err(format!("a token cannot take {used} of {experts} experts"));
     }
     Ok(())
 }

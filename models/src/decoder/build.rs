@@ -1,6 +1,6 @@
 //! Writes the graph of a decoder. Weights carry the names GGUF gives them, so that both front ends make one graph.
 
-use super::{Decoder, LayerNumbers};
+use super::{Decoder, LayerNumbers, Mixture};
 use sailplan_ir::{Constant, DType, Dim, Graph, Op, Role, TensorId};
 use std::collections::BTreeMap;
 
@@ -49,11 +49,29 @@ impl Build<'_> {
 
     fn feed_forward(&mut self, x: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
         let norm = self.norm(x, &format!("blk.{index}.ffn_norm"), "ffn_norm");
+        let out = match self.decoder.mixture {
+            Some(mixture) => self.mixture(norm, index, (mixture, layer.ffn)),
+            None => self.gated(norm, index, layer),
+        };
+        self.same_shape(Op::Add, &[x, out], "x")
+    }
+
+    fn gated(&mut self, norm: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
         let gate = self.linear(norm, &format!("blk.{index}.ffn_gate"), layer.ffn, "gate");
         let up = self.linear(norm, &format!("blk.{index}.ffn_up"), layer.ffn, "up");
         let act = self.same_shape(Op::SwiGlu, &[gate, up], "ffn_act");
-        let out = self.linear(act, &format!("blk.{index}.ffn_down"), self.decoder.hidden, "ffn_out");
-        self.same_shape(Op::Add, &[x, out], "x")
+        self.linear(act, &format!("blk.{index}.ffn_down"), self.decoder.hidden, "ffn_out")
+    }
+
+    fn mixture(&mut self, norm: TensorId, index: usize, (mixture, ffn): (Mixture, u64)) -> TensorId {
+        let Mixture { experts, used, renormalise } = mixture;
+        let (count, hidden) = (u64::from(experts), self.decoder.hidden);
+        let logits = self.linear(norm, &format!("blk.{index}.ffn_gate_inp"), count, "router");
+        let gates = self.same_shape(Op::Route { used, renormalise }, &[logits], "gates");
+        let gate = self.weight(&format!("blk.{index}.ffn_gate_exps.weight"), &[count, ffn, hidden]);
+        let up = self.weight(&format!("blk.{index}.ffn_up_exps.weight"), &[count, ffn, hidden]);
+        let down = self.weight(&format!("blk.{index}.ffn_down_exps.weight"), &[count, hidden, ffn]);
+        self.same_shape(Op::Experts { experts, used }, &[norm, gates, gate, up, down], "ffn_out")
     }
 
     /// A tied head reads the embedding table.

@@ -1,9 +1,11 @@
-//! A dense decoder of the Llama family in numbers, and the checks on them that every front end shares. It knows
-//! neither files nor keys: a flaw names a [`Field`], the front end says where that field stands.
+//! A decoder of the Llama family in numbers, and the checks on them that every front end shares. It knows neither files
+//! nor keys: a flaw names a [`Field`], the front end says where that field stands.
 
 mod build;
+mod experts;
 
 pub(crate) use build::graph;
+pub(crate) use experts::{ExpertNumbers, Mixture};
 
 /// Most layers accepted; the deepest published decoder has 126.
 pub(crate) const MAX_LAYERS: u64 = 4096;
@@ -21,6 +23,10 @@ pub(crate) enum Field {
     HeadDim,
     RotaryDim,
     Ffn,
+    Experts,
+    ExpertsUsed,
+    ExpertFfn,
+    Renormalise,
     Vocab,
     Context,
     Epsilon,
@@ -50,6 +56,7 @@ pub(crate) struct Numbers {
     pub(crate) heads: PerLayer,
     pub(crate) kv_heads: PerLayer,
     pub(crate) ffn: PerLayer,
+    pub(crate) experts: ExpertNumbers,
     /// Default: hidden / heads.
     pub(crate) head_dim: Option<u64>,
     /// Default: the whole head.
@@ -71,6 +78,8 @@ pub(crate) struct Decoder {
     pub(crate) rope_base: f32,
     /// Longest context the model was trained for.
     pub(crate) context: Option<u64>,
+    /// What all layers have instead of one feed-forward part.
+    pub(crate) mixture: Option<Mixture>,
     pub(crate) layers: Vec<LayerNumbers>,
 }
 
@@ -79,6 +88,7 @@ pub(crate) struct Decoder {
 pub(crate) struct LayerNumbers {
     pub(crate) heads: u32,
     pub(crate) kv_heads: u32,
+    /// Of the feed-forward part, or of one expert.
     pub(crate) ffn: u64,
 }
 
@@ -104,6 +114,7 @@ impl Numbers {
         let mut flaws = Vec::new();
         self.check_ranges(&mut flaws);
         self.check_constants(&mut flaws);
+        self.experts.check(&mut flaws);
         if !flaws.is_empty() {
             return Err(flaws);
         }
@@ -212,7 +223,8 @@ impl Numbers {
         let layer = |index| {
             let (heads, kv_heads) = (self.heads.get(index), self.kv_heads.get(index));
             let (heads, kv_heads) = (u32::try_from(heads).ok()?, u32::try_from(kv_heads).ok()?);
-            Some(LayerNumbers { heads, kv_heads, ffn: self.ffn.get(index) })
+            let ffn = self.experts.ffn.unwrap_or_else(|| self.ffn.get(index));
+            Some(LayerNumbers { heads, kv_heads, ffn })
         };
         Some(Decoder {
             hidden: self.hidden,
@@ -222,6 +234,7 @@ impl Numbers {
             epsilon: self.epsilon,
             rope_base: self.rope_base,
             context: self.context,
+            mixture: self.experts.mixture(),
             layers: (0..self.layers as usize).map(layer).collect::<Option<_>>()?,
         })
     }

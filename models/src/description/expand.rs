@@ -2,7 +2,7 @@
 
 use super::format::{Decoder as Description, Override, Part};
 use super::spans::Step;
-use crate::decoder::{self, Decoder, Field, Flaw, Numbers, PerLayer};
+use crate::decoder::{self, Decoder, ExpertNumbers, Field, Flaw, Numbers, PerLayer};
 use sailplan_ir::{At, DType, Diagnostic, Graph};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,12 @@ fn numbers(description: &Description) -> Numbers {
         heads: PerLayer::Same(description.heads),
         kv_heads: PerLayer::Same(description.kv_heads.unwrap_or(description.heads)),
         ffn: PerLayer::Same(description.ffn),
+        experts: ExpertNumbers {
+            count: description.experts,
+            used: description.experts_used,
+            ffn: description.expert_ffn,
+            renormalise: description.renormalise,
+        },
         head_dim: description.head_dim,
         rotary_dim: description.rotary_dim,
         vocab: description.vocab,
@@ -59,6 +65,10 @@ fn place_flaw(flaw: Flaw, locate: Locate<'_>) -> (Diagnostic, At) {
         Field::HeadDim => "head_dim",
         Field::RotaryDim => "rotary_dim",
         Field::Ffn => "ffn",
+        Field::Experts => "experts",
+        Field::ExpertsUsed => "experts_used",
+        Field::ExpertFfn => "expert_ffn",
+        Field::Renormalise => "renormalise",
         Field::Vocab => "vocab",
         Field::Context => "context",
         Field::Epsilon => "norm_epsilon",
@@ -81,6 +91,10 @@ fn check_words(description: &Description, locate: Locate<'_>, problems: &mut Pro
     if distinct.len() != description.biases.len() {
         let problem = Diagnostic::new("the list of biases names a matrix twice");
         problems.push((problem.hint("name each matrix once"), locate(&[Step::Field("biases")])));
+    }
+    if description.experts.is_some() && distinct.into_iter().any(Part::feeds_forward) {
+        let problem = Diagnostic::new("experts with biases are not supported");
+        problems.push((problem.hint("name matrices of the attention only"), locate(&[Step::Field("biases")])));
     }
 }
 
@@ -169,7 +183,7 @@ fn row_length(part: Part, decoder: &Decoder) -> u64 {
 
 /// The type of every weight by its GGUF name.
 fn dtypes(description: &Description) -> BTreeMap<String, DType> {
-    let dtypes = &description.dtypes;
+    let (dtypes, experts) = (&description.dtypes, description.experts.is_some());
     let mut of = BTreeMap::from([("token_embd.weight".to_owned(), dtypes.embed.unwrap_or(dtypes.default))]);
     if !description.tied {
         of.insert("output.weight".to_owned(), dtypes.output.unwrap_or(dtypes.default));
@@ -179,16 +193,16 @@ fn dtypes(description: &Description) -> BTreeMap<String, DType> {
     }
     for layer in 0..description.layers {
         for part in Part::ALL {
-            of.insert(format!("blk.{layer}.{}.weight", part.tensor()), dtypes.of(part));
+            of.insert(format!("blk.{layer}.{}.weight", part.tensor(experts)), dtypes.of(part));
         }
         for part in &description.biases {
-            of.insert(format!("blk.{layer}.{}.bias", part.tensor()), DType::F32);
+            of.insert(format!("blk.{layer}.{}.bias", part.tensor(experts)), DType::F32);
         }
     }
     for entry in &dtypes.overrides {
         for layer in &entry.layers {
             for part in &entry.parts {
-                of.insert(format!("blk.{layer}.{}.weight", part.tensor()), entry.dtype);
+                of.insert(format!("blk.{layer}.{}.weight", part.tensor(experts)), entry.dtype);
             }
         }
     }

@@ -3,7 +3,7 @@
 use sailplan_ir::DType;
 use serde::Deserialize;
 
-/// A dense decoder of the Llama family.
+/// A decoder of the Llama family, dense or with a mixture of experts in every layer.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Decoder {
@@ -21,6 +21,14 @@ pub(crate) struct Decoder {
     pub(crate) rotary_dim: Option<u64>,
     /// Width of the feed-forward part.
     pub(crate) ffn: u64,
+    /// Experts of every layer. Default: the model is dense.
+    pub(crate) experts: Option<u64>,
+    /// Experts that a token takes.
+    pub(crate) experts_used: Option<u64>,
+    /// Width of one expert. Default: `ffn`.
+    pub(crate) expert_ffn: Option<u64>,
+    /// Whether the gates of the experts that a token takes are made to add up to 1. Default: they are.
+    pub(crate) renormalise: Option<bool>,
     pub(crate) vocab: u64,
     /// Longest context the model was trained for.
     pub(crate) context: Option<u64>,
@@ -38,7 +46,8 @@ pub(crate) struct Decoder {
     pub(crate) dtypes: Dtypes,
 }
 
-/// Element types of the matrices; `default` holds where nothing else is said. Norms and biases are F32.
+/// Element types of the matrices; `default` holds where nothing else is said. Norms, biases and routers are F32. `gate`, `up`
+/// and `down` are those of the experts where there are experts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Dtypes {
@@ -95,17 +104,25 @@ impl Part {
         }
     }
 
-    /// Its name in a GGUF file, after `blk.N.`.
-    pub(crate) const fn tensor(self) -> &'static str {
-        match self {
-            Self::Q => "attn_q",
-            Self::K => "attn_k",
-            Self::V => "attn_v",
-            Self::AttnOutput => "attn_output",
-            Self::Gate => "ffn_gate",
-            Self::Up => "ffn_up",
-            Self::Down => "ffn_down",
+    /// Its name in a GGUF file, after `blk.N.`; experts are stacked in one tensor.
+    pub(crate) const fn tensor(self, experts: bool) -> &'static str {
+        match (self, experts) {
+            (Self::Q, _) => "attn_q",
+            (Self::K, _) => "attn_k",
+            (Self::V, _) => "attn_v",
+            (Self::AttnOutput, _) => "attn_output",
+            (Self::Gate, false) => "ffn_gate",
+            (Self::Up, false) => "ffn_up",
+            (Self::Down, false) => "ffn_down",
+            (Self::Gate, true) => "ffn_gate_exps",
+            (Self::Up, true) => "ffn_up_exps",
+            (Self::Down, true) => "ffn_down_exps",
         }
+    }
+
+    /// Whether it belongs to the feed-forward part.
+    pub(crate) const fn feeds_forward(self) -> bool {
+        matches!(self, Self::Gate | Self::Up | Self::Down)
     }
 }
 

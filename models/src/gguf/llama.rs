@@ -3,10 +3,10 @@
 
 use super::keys::Keys;
 use super::value::Value;
-use crate::decoder::{Decoder, Field, Numbers};
+use crate::decoder::{Decoder, ExpertNumbers, Field, Numbers};
 use crate::report::shown;
 
-const NOT_YET: &str = "this is not supported yet; dense Llama models are";
+const NOT_YET: &str = "this is not supported yet; Llama models and mixtures of their feed-forward parts are";
 
 /// The decoder, unless something is wrong or not supported (then `keys.problems` says what).
 pub(crate) fn decoder(keys: &mut Keys<'_>) -> Option<Decoder> {
@@ -41,7 +41,11 @@ fn check_kind(keys: &mut Keys<'_>) -> Option<()> {
     let architecture = keys.required("general.architecture", Keys::text)?;
     if architecture != "llama" {
         let message = format!("the architecture `{}` is not supported", shown(&architecture));
-        keys.problem("general.architecture", message, "supported: `llama` (Llama, TinyLlama, Mistral, SmolLM2), dense");
+        keys.problem(
+            "general.architecture",
+            message,
+            "supported: `llama` (Llama, TinyLlama, Mistral, SmolLM2, Mixtral)",
+        );
         return None;
     }
     Some(())
@@ -49,7 +53,7 @@ fn check_kind(keys: &mut Keys<'_>) -> Option<()> {
 
 fn refuse_variants(keys: &mut Keys<'_>) {
     for (key, what) in [
-        ("llama.expert_count", "a mixture of experts"),
+        ("llama.expert_shared_count", "experts that every token takes"),
         ("llama.attention.sliding_window", "attention over a sliding window"),
     ] {
         if let Some(count) = keys.integer(key)
@@ -102,12 +106,14 @@ fn numbers(keys: &mut Keys<'_>) -> Option<Numbers> {
     let rope_base = keys.float(key_of(Field::RopeBase)).unwrap_or(10000.0);
     let rotary_dim = keys.integer(key_of(Field::RotaryDim));
     let context = keys.integer(key_of(Field::Context));
+    let experts = experts(keys);
     Some(Numbers {
         hidden: hidden?,
         layers: layers?,
         heads: heads?,
         kv_heads: kv_heads?,
         ffn: ffn?,
+        experts,
         head_dim,
         rotary_dim,
         vocab: vocab?,
@@ -115,6 +121,17 @@ fn numbers(keys: &mut Keys<'_>) -> Option<Numbers> {
         epsilon: epsilon?,
         rope_base,
     })
+}
+
+/// Dense files may say 0. llama.cpp makes the gates of this architecture add up to 1.
+fn experts(keys: &mut Keys<'_>) -> ExpertNumbers {
+    let mut number = |field| keys.integer(key_of(field)).filter(|&number| number > 0);
+    ExpertNumbers {
+        count: number(Field::Experts),
+        used: number(Field::ExpertsUsed),
+        ffn: number(Field::ExpertFfn),
+        renormalise: None,
+    }
 }
 
 /// The key, else the length of the tokenizer's list.
@@ -146,6 +163,9 @@ const fn key_of(field: Field) -> &'static str {
         Field::HeadDim => "llama.attention.key_length",
         Field::RotaryDim => "llama.rope.dimension_count",
         Field::Ffn => "llama.feed_forward_length",
+        Field::Experts => "llama.expert_count",
+        Field::ExpertsUsed | Field::Renormalise => "llama.expert_used_count",
+        Field::ExpertFfn => "llama.expert_feed_forward_length",
         Field::Vocab => "llama.vocab_size",
         Field::Context => "llama.context_length",
         Field::Epsilon => "llama.attention.layer_norm_rms_epsilon",

@@ -13,6 +13,12 @@ pub(crate) fn dtypes(tensors: &[TensorInfo<'_>]) -> BTreeMap<String, DType> {
 /// Every weight is in the file with its shape, and every tensor of the file is used or known to be harmless.
 pub(crate) fn check(file: &str, graph: &Graph, tensors: &[TensorInfo<'_>]) -> Result<(), Diagnostics> {
     let mut problems = Diagnostics::default();
+    if let Some(tensor) = tensors.iter().find(|tensor| is_single_expert(tensor.name)) {
+        let message =
+            format!("tensor `{}` is one expert by itself; only stacked experts are supported", shown(tensor.name));
+        let hint = "the file was made before April 2024; convert the model again with a current llama.cpp";
+        return Err(Diagnostic::new(message).hint(hint).at(file, At::Name(shown(tensor.name))).into());
+    }
     let mut wanted = shapes(graph);
     for tensor in tensors {
         let expected = wanted.remove(tensor.name);
@@ -39,7 +45,7 @@ fn misfit(tensor: &TensorInfo<'_>, expected: Option<&[u64]>) -> Option<(String, 
         }
         None if harmless(tensor.name) => None,
         None => {
-            let message = format!("tensor `{name}` {found:?} has no place in a dense Llama model");
+            let message = format!("tensor `{name}` {found:?} has no place in this Llama model");
             Some((message, "leaving it out would compute another model; this variant is not supported"))
         }
     }
@@ -70,6 +76,13 @@ fn shapes(graph: &Graph) -> BTreeMap<&str, Vec<u64>> {
 fn same_shape(found: &[u64], expected: &[u64]) -> bool {
     let significant = |dims: &[u64]| -> Vec<u64> { dims.iter().copied().skip_while(|&dim| dim == 1).collect() };
     significant(found) == significant(expected)
+}
+
+/// `blk.N.ffn_gate.E.weight` and its like, one tensor for each expert, as early mixtures were written.
+fn is_single_expert(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('.').collect();
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    matches!(parts[..], ["blk", layer, "ffn_gate" | "ffn_up" | "ffn_down", expert, "weight"] if number(layer) && number(expert))
 }
 
 /// Tables of rotary frequencies that old converters wrote and that llama.cpp ignores too.

@@ -158,7 +158,10 @@ fn metadata() {
         ("is 7, expected a string", set("general.architecture", Meta::U32(7)), Name("general.architecture")),
         ("holds a `adapter`", set("general.type", text("adapter")), Name("general.type")),
         ("one of 3 files of a split model", set("split.count", Meta::U16(3)), Name("split.count")),
-        ("a mixture of experts", set("llama.expert_count", Meta::U32(8)), Name("llama.expert_count")),
+        ("nothing says how many", set("llama.expert_count", Meta::U32(8)), Name("llama.expert_count")),
+        ("not that it has experts", set("llama.expert_used_count", Meta::U32(2)), Name("llama.expert_used_count")),
+        ("1 to 1024", set("llama.expert_count", Meta::U32(4096)), Name("llama.expert_count")),
+        ("every token takes", set("llama.expert_shared_count", Meta::U32(1)), Name("llama.expert_shared_count")),
         (
             "a sliding window",
             set("llama.attention.sliding_window", Meta::U32(4096)),
@@ -221,8 +224,8 @@ fn shapes() {
         ("`blk.1.attn_k.weight` has shape", set("llama.attention.head_count_kv", 4), Name("blk.1.attn_k.weight")),
         ("[64, 64] is missing", tiny().drop_tensor("blk.1.attn_q.weight"), Name("blk.1.attn_q.weight")),
         ("[64] is missing", tiny().drop_tensor("output_norm.weight"), Name("output_norm.weight")),
-        ("no place in a dense Llama model", extra("blk.0.attn_q_norm.weight"), Name("blk.0.attn_q_norm.weight")),
-        ("no place in a dense Llama model", extra("blk.2.attn_norm.weight"), Name("blk.2.attn_norm.weight")),
+        ("no place in this Llama model", extra("blk.0.attn_q_norm.weight"), Name("blk.0.attn_q_norm.weight")),
+        ("no place in this Llama model", extra("blk.2.attn_norm.weight"), Name("blk.2.attn_norm.weight")),
         ("expected [8]", extra("rope_freqs.weight"), Name("rope_freqs.weight")),
         ("expected [32]", extra("blk.0.attn_k.bias"), Name("blk.0.attn_k.bias")),
     ]);

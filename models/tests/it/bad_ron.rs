@@ -85,6 +85,24 @@ fn meaning() {
 }
 
 #[test]
+fn experts() {
+    check(("ffn: 512", "ffn: 512, experts: 8"), "nothing says how many a token takes", "experts: 8");
+    check(("ffn: 512", "ffn: 512, experts: 0, experts_used: 1"), "the number of experts is 0", "experts: 0");
+    check(("ffn: 512", "ffn: 512, experts: 1025, experts_used: 1"), "1 to 1024", "experts: 1025");
+    check(("ffn: 512", "ffn: 512, experts: 8, experts_used: 9"), "cannot take 9 of 8", "experts_used: 9");
+    check(("ffn: 512", "ffn: 512, experts: 8, experts_used: 0"), "cannot take 0 of 8", "experts_used: 0");
+    check(("ffn: 512", "ffn: 512, experts_used: 2"), "not that it has experts", "experts_used: 2");
+    check(("ffn: 512", "ffn: 512, expert_ffn: 64"), "not that it has experts", "expert_ffn: 64");
+    check(("ffn: 512", "ffn: 512, renormalise: true"), "not that it has experts", "renormalise: true");
+    let with = |more: &str| format!("ffn: 512, experts: 8, experts_used: 2, {more}");
+    check(("ffn: 512", &with("expert_ffn: 0")), "the width of an expert is 0", "expert_ffn: 0");
+    check(("ffn: 512", &with("expert_ffn: 500")), "rows of `down` have 500 elements", "default: Q4_0");
+    let text = GOOD.replace("[q]", "[q, down]").replace("ffn: 512", &with("expert_ffn: 64"));
+    let problems = from_ron("small.ron", &text).expect_err("a bias of experts").to_string();
+    assert!(problems.contains("experts with biases"), "{problems}");
+}
+
+#[test]
 fn several_problems_come_together() {
     let text = GOOD.replace("vocab: 1000", "vocab: 0").replace("1e-5", "inf").replace("[q]", "[q, q]");
     let problems = from_ron("small.ron", &text).expect_err("three problems");

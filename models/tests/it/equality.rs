@@ -2,7 +2,7 @@
 
 use crate::writer::{Gguf, Meta, tiny};
 use proptest::prelude::*;
-use sailplan_ir::{Model, Verified};
+use sailplan_ir::{DType, Model, Op, Verified};
 use sailplan_models::{from_gguf, from_ron, zoo};
 
 fn check(text: &str) -> Verified<Model> {
@@ -45,6 +45,8 @@ fn every_variant() {
     check(&with("kv_heads: 2, head_dim: 32, rotary_dim: 16,", "default: Q5_1, embed: BF16"));
     check(&with("biases: [q, k, v],", "default: F16"));
     check(&with("biases: [q, k, v, attn_output, gate, up, down],", "default: F16"));
+    check(&with("experts: 5, experts_used: 2,", "default: Q4_0, down: Q8_0"));
+    check(&with("experts: 4, experts_used: 4, expert_ffn: 64, biases: [q],", "default: F16, gate: F32"));
     let mixed = "default: Q4_0, v: Q8_0, overrides: [Override(parts: [v, down], dtype: F16, layers: [0, 2])]";
     assert_eq!(check(&with("", mixed)).classes.len(), 4);
 }
@@ -58,15 +60,17 @@ proptest! {
         (hidden, ffn, vocab) in (1..9_u64, 1..9_u64, 1..300_u64),
         (tied, rope_factors, biased) in any::<(bool, bool, bool)>(),
         (default, other) in (0..TYPES.len(), 0..TYPES.len()),
-        mixed in 0..6_u64,
+        (mixed, experts, used) in (0..6_u64, 0..9_u64, 1..9_u64),
     ) {
         let (heads, head_dim, hidden, ffn) = (kv_heads * group, pairs * 32, hidden * 32, ffn * 32);
         let (default, other) = (TYPES[default], TYPES[other]);
         let biases = if biased { "q, k, v" } else { "" };
         let layer = mixed.min(layers - 1);
+        let used = used.min(experts);
+        let mixture = if experts == 0 { String::new() } else { format!("experts: {experts}, experts_used: {used},") };
         check(&format!(
             r#"Decoder(name: "any", hidden: {hidden}, layers: {layers}, heads: {heads}, kv_heads: {kv_heads},
-            head_dim: {head_dim}, ffn: {ffn}, vocab: {vocab}, norm_epsilon: 1e-5, rope_base: 1e4, tied: {tied},
+            head_dim: {head_dim}, ffn: {ffn}, vocab: {vocab}, {mixture} norm_epsilon: 1e-5, rope_base: 1e4, tied: {tied},
             rope_factors: {rope_factors}, biases: [{biases}], dtypes: Dtypes(default: {default},
             overrides: [Override(parts: [v, down], dtype: {other}, layers: [{layer}])]))"#
         ));
@@ -74,6 +78,44 @@ proptest! {
 }
 
 const TYPES: [&str; 7] = ["F32", "F16", "BF16", "Q4_0", "Q5_1", "Q8_0", "IQ4_NL"];
+
+/// The operators of a mixture, and what its description says of them.
+#[test]
+fn experts_are_stacked_and_routed() {
+    let model = check(&with("experts: 5, experts_used: 2, expert_ffn: 64,", "default: Q4_0"));
+    let template = &model.classes[1].template;
+    let node = |name: &str| template.nodes.iter().find(|node| node.op.row().name == name).expect("an operator");
+    assert_eq!(node("route").op, Op::Route { used: 2, renormalise: true });
+    assert_eq!(node("experts").op, Op::Experts { experts: 5, used: 2 });
+    let shapes: Vec<(String, String, DType)> = node("experts").inputs[2..]
+        .iter()
+        .map(|&id| &template[id])
+        .map(|tensor| (tensor.name.clone(), tensor.axes.iter().map(|axis| format!("{axis} ")).collect(), tensor.dtype))
+        .collect();
+    let expected =
+        |part: &str, axes: &str| (format!("blk.{{layer}}.ffn_{part}_exps.weight"), axes.to_owned(), DType::Q4_0);
+    assert_eq!(shapes, [expected("gate", "5 64 128 "), expected("up", "5 64 128 "), expected("down", "5 128 64 ")]);
+    let router = template.tensors.iter().find(|tensor| tensor.name.contains("ffn_gate_inp")).expect("a router");
+    assert_eq!(router.dtype, DType::F32);
+    let plain = from_ron("x.ron", &with("experts: 5, experts_used: 2, renormalise: false,", "default: Q4_0"));
+    assert_ne!(plain.expect("valid").model.digest, model.digest);
+}
+
+/// Files of the first mixtures have a tensor for each expert.
+#[test]
+fn experts_by_themselves_are_refused_once() {
+    let described = from_ron("x.ron", &with("experts: 4, experts_used: 2,", "default: Q4_0")).expect("valid");
+    let mut gguf = Gguf::of(&described.model);
+    gguf.tensors.retain(|tensor| !tensor.name.contains("_exps"));
+    for (layer, expert) in (0..3).flat_map(|layer| (0..4).map(move |expert| (layer, expert))) {
+        for (part, dims) in [("gate", [256, 128]), ("up", [256, 128]), ("down", [128, 256])] {
+            gguf.add(&format!("blk.{layer}.ffn_{part}.{expert}.weight"), &dims, DType::Q4_0);
+        }
+    }
+    let problems = gguf.load().expect_err("an old file");
+    assert_eq!(problems.0.len(), 1, "{problems}");
+    assert!(problems.0[0].message.contains("only stacked experts are supported"), "{problems}");
+}
 
 /// Only what planning depends on is in the digest.
 #[test]

@@ -84,19 +84,26 @@ impl Gguf {
             tensor.and_then(|tensor| tensor.axes[axis].fixed()).expect("a weight") as u32
         };
         let mut heads = (0, 0, 0);
-        let (mut rope, mut norm) = ((0, 0.0), 0.0);
+        let (mut rope, mut norm, mut experts) = ((0, 0.0), 0.0, None);
         for node in &graph.nodes {
             match node.op {
                 Op::Attention { heads: queries, kv_heads, head_dim } => heads = (queries, kv_heads, head_dim),
                 Op::Rope { rotary_dim, base, .. } => rope = (rotary_dim, base.0),
                 Op::RmsNorm { epsilon } => norm = epsilon.0,
+                Op::Experts { experts: count, used } => experts = Some((count, used)),
                 _ => {}
             }
         }
         self.set("general.architecture", Meta::Text("llama".into()));
         self.set("llama.block_count", Meta::U32(model.layers()));
         self.set("llama.embedding_length", Meta::U32(width("token_embd.weight", 1)));
-        self.set("llama.feed_forward_length", Meta::U32(width("blk.0.ffn_up.weight", 0)));
+        if let Some((count, used)) = experts {
+            self.set("llama.expert_count", Meta::U32(count));
+            self.set("llama.expert_used_count", Meta::U32(used));
+            self.set("llama.feed_forward_length", Meta::U32(width("blk.0.ffn_up_exps.weight", 1)));
+        } else {
+            self.set("llama.feed_forward_length", Meta::U32(width("blk.0.ffn_up.weight", 0)));
+        }
         self.set("llama.attention.head_count", Meta::U32(heads.0));
         self.set("llama.attention.head_count_kv", Meta::U32(heads.1));
         self.set("llama.attention.key_length", Meta::U32(heads.2));

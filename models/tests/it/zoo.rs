@@ -19,6 +19,19 @@ fn sizes_are_those_of_published_files() {
     }
 }
 
+/// Parameters as their makers give them; Llama 3.1 adds 64 factors of the rotary frequencies, which are no parameters.
+#[test]
+fn parameters_are_those_of_published_models() {
+    for (name, parameters) in [
+        ("llama-3-8b", 8_030_261_248_u64),
+        ("llama-3-70b", 70_553_706_496),
+        ("mixtral-8x7b", 46_702_792_704),
+        ("llama-3-405b", 405_853_388_800 + 64),
+    ] {
+        assert_eq!(load_zoo(name).expect("shipped").model.parameters(), parameters, "{name}");
+    }
+}
+
 /// Tensors of each type as llama.cpp lists them when it loads the published Q4_K_M files.
 #[test]
 fn mixtures_are_those_of_published_files() {

@@ -9,6 +9,7 @@ use gguf::{Value, Writer};
 use normal::Normals;
 pub(crate) use quantise::Kind;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// A Llama-architecture model to make; the seed alone gives the weights, whatever the kind they are stored as.
 #[derive(Debug, Clone)]
@@ -23,7 +24,12 @@ pub(crate) struct Tiny {
     pub(crate) hidden: u32,
     pub(crate) heads: u32,
     pub(crate) kv_heads: u32,
+    /// Of the feed-forward part, or of one expert.
     pub(crate) ffn: u32,
+    /// Experts of every layer; 0 in a dense model.
+    pub(crate) experts: u32,
+    /// Experts that a token takes.
+    pub(crate) experts_used: u32,
     pub(crate) vocab: u32,
     /// Trained context, in tokens.
     pub(crate) ctx: u32,
@@ -58,6 +64,8 @@ impl Default for Tiny {
             heads: 8,
             kv_heads: 4,
             ffn: 768,
+            experts: 0,
+            experts_used: 0,
             vocab: 512,
             ctx: 512,
             rope_base: 10_000.0,
@@ -151,6 +159,10 @@ impl Tiny {
             ("llama.rope.freq_base", Value::Float(self.rope_base)),
             ("llama.vocab_size", Value::Number(self.vocab)),
         ];
+        if self.experts > 0 {
+            pairs.push(("llama.expert_count", Value::Number(self.experts)));
+            pairs.push(("llama.expert_used_count", Value::Number(self.experts_used)));
+        }
         match self.vocab_kind {
             VocabKind::None => pairs.push(("tokenizer.ggml.model", Value::text("none"))),
             VocabKind::Spm => pairs.extend(tokenizer(self.vocab)),
@@ -161,6 +173,11 @@ impl Tiny {
     fn head_size(&self) -> u32 {
         assert!(self.hidden.is_multiple_of(self.heads) && self.heads.is_multiple_of(self.kv_heads));
         self.hidden / self.heads
+    }
+
+    /// The numbers of every tensor before it is stored, row by row.
+    pub(crate) fn values(&self) -> BTreeMap<String, Vec<f32>> {
+        self.weights().into_iter().map(|weight| (weight.name, weight.values)).collect()
     }
 
     /// The tensors in the order in which they are drawn, which is also their order in the file.
@@ -188,14 +205,22 @@ impl Tiny {
         draw.matrix(&name("attn_v"), [keys, hidden], fan_in(1.0, hidden));
         draw.matrix(&name("attn_output"), [hidden, queries], fan_in(1.0, queries));
         draw.norm(&name("ffn_norm"), hidden);
+        if self.experts > 0 {
+            draw.matrix(&name("ffn_gate_inp"), [self.experts, hidden], fan_in(2.0, hidden));
+            draw.stack(&name("ffn_gate_exps"), [self.experts, ffn, hidden]);
+            draw.stack(&name("ffn_up_exps"), [self.experts, ffn, hidden]);
+            draw.stack(&name("ffn_down_exps"), [self.experts, hidden, ffn]);
+            return;
+        }
         draw.matrix(&name("ffn_gate"), [ffn, hidden], fan_in(1.0, hidden));
         draw.matrix(&name("ffn_up"), [ffn, hidden], fan_in(1.0, hidden));
         draw.matrix(&name("ffn_down"), [hidden, ffn], fan_in(1.0, ffn));
     }
 
     fn stored_as(&self, name: &str, shape: &[u32]) -> Kind {
-        let &[columns, _] = shape else { return Kind::F32 };
+        let &[columns, _, ..] = shape else { return Kind::F32 };
         let kind = match name {
+            _ if name.ends_with("ffn_gate_inp.weight") => Kind::F32,
             "token_embd.weight" | "output.weight" => self.output_kind.unwrap_or(self.kind),
             _ => self.kind,
         };
@@ -252,6 +277,12 @@ impl Draw {
 
     fn matrix(&mut self, name: &str, [rows, columns]: [u32; 2], scale: f64) {
         self.tensor(name, &[columns, rows], |normal| normal * scale);
+    }
+
+    /// Matrices of equal size one behind the other.
+    fn stack(&mut self, name: &str, [count, rows, columns]: [u32; 3]) {
+        let scale = fan_in(1.0, columns);
+        self.tensor(name, &[columns, rows, count], |normal| normal * scale);
     }
 
     fn norm(&mut self, name: &str, size: u32) {
