@@ -2,5 +2,6 @@
 
 mod agree;
 mod baselines;
+mod experts;
 mod properties;
 mod random;
