@@ -1,8 +1,9 @@
 //! One file per stage for named cases, under `snapshots/`. A changed file is a change of behaviour: review it with
 //! `git diff` after `INSTA_UPDATE=always cargo test`.
 
+use crate::mixture::mixture;
 use crate::pipeline::{OnDisk, fleet, on_disk, small_request};
-use crate::tiny::golden;
+use crate::tiny::{Kind, golden};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Fleet, Model, Request, Verified, Verify, form_text, model_text, placement_text};
 use sailplan_planner::{Config, place};
@@ -36,4 +37,10 @@ fn tinyllama_on_the_four_card_ring() {
 fn a_tiny_model_on_three_cards() {
     let OnDisk { model, .. } = on_disk("tiny-gqa-q4_0", &golden("tiny-gqa-q4_0").unwrap());
     check("tiny-gqa-q4_0-x3-mesh", &model, &fleet(3, "mesh"), &small_request());
+}
+
+#[test]
+fn a_tiny_mixture_on_three_cards() {
+    let OnDisk { model, .. } = on_disk("mixture-q4_0", &mixture(Kind::Q4_0));
+    check("mixture-q4_0-x3-ring", &model, &fleet(3, "ring"), &small_request());
 }

@@ -4,7 +4,7 @@ use crate::forms::Style;
 use crate::placements::{part, plan, plan_of, sound};
 use crate::small::square_mixture;
 use sailplan_codegen::{Plan, Slice};
-use sailplan_ir::{Algorithm, Bytes, SailId, Verify};
+use sailplan_ir::{Algorithm, Bytes, Op, SailId, Verify};
 
 /// The slice and the bytes that a card has of a stack in layer 0.
 fn held(plan: &Plan, sail: u16, name: &str) -> (Slice, Bytes) {
@@ -31,6 +31,32 @@ fn stacks_are_cut_on_every_axis() {
     let gathered = plan_of("experts gathered");
     assert_eq!(held(&gathered, 1, "ffn_down_exps"), (cut(1, 32, 64), Bytes(5 * stack / 2)));
     assert_eq!(held(&gathered, 0, "ffn_gate_exps"), (Slice::Whole, Bytes(5 * stack)));
+}
+
+/// The model that a plan carries must make sense before anything is checked against it.
+#[test]
+fn models_with_impossible_experts_are_refused() {
+    let refused = |change: &dyn Fn(&mut Op)| {
+        let mut plan = plan_of("experts");
+        let nodes = plan.model.classes.iter_mut().flat_map(|class| &mut class.nodes);
+        nodes.for_each(|node| change(&mut node.op));
+        plan.problems().to_string()
+    };
+    let stacks = |said: u32, taken: u32| {
+        refused(&|op| {
+            if let Op::Experts { experts, used } = op {
+                (*experts, *used) = (said, taken);
+            }
+        })
+    };
+    assert!(stacks(4, 2).contains("it says 4 experts, its operands have 5"));
+    assert!(stacks(5, 6).contains("a token cannot take 6 of 5 experts"));
+    let router = refused(&|op| {
+        if let Op::Route { used, .. } = op {
+            *used = 0;
+        }
+    });
+    assert!(router.contains("a token cannot take 0 of 5 experts"), "{router}");
 }
 
 /// Half of the experts and the other half of every expert are both half of a sum, of two different sums.

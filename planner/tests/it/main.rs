@@ -2,6 +2,7 @@
 
 mod agree;
 mod baselines;
+mod experts;
 mod loads;
 mod properties;
 mod random;
