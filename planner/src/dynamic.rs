@@ -1,9 +1,10 @@
 //! The engine: dynamic programming over (cards used, segments placed). Exact over stages on intervals of the link order,
 //! as far as each stage's mix of points is.
 
+use crate::repertoire::Repertoire;
 use crate::space::{Interval, Space};
 use crate::stage::mix;
-use sailplan_ir::{Picoseconds, SailId};
+use sailplan_ir::{Bytes, Picoseconds, Role, SailId};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -20,6 +21,8 @@ pub(crate) struct Chain {
     pub(crate) cuts: Vec<Cut>,
     /// Whether every stage on the way was mixed exactly.
     pub(crate) exact: bool,
+    /// What no chain of stages can beat.
+    pub(crate) bound: Picoseconds,
 }
 
 #[derive(Clone, Copy)]
@@ -30,10 +33,20 @@ struct Reached {
     first_segment: usize,
 }
 
-/// The cheapest chain; `None` when no cut of the segments fits. Ties go to fewer cards, then to the earlier cut.
+/// The cheapest chain; `None` when no cut of the segments fits. Ties go to fewer cards, then to the earlier cut. Where mixes
+/// were not exact, a second run takes every such stage at its fastest points, which bounds them all.
 pub(crate) fn solve(space: &Space<'_>) -> Option<Chain> {
+    let mut stages = Stages::new(space, Mixes::Found);
+    let (objective, cuts) = best(space, &mut stages)?;
+    if stages.exact {
+        return Some(Chain { cuts, exact: true, bound: objective });
+    }
+    let bound = best(space, &mut Stages::new(space, Mixes::Fastest)).map_or(Picoseconds(0), |found| found.0);
+    Some(Chain { cuts, exact: bound >= objective, bound: bound.min(objective) })
+}
+
+fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<Cut>)> {
     let segments = space.model.segments.len();
-    let mut stages = Stages::new(space);
     // reached[end][segments]: the best way to have placed so many segments with the last stage ending at `end`.
     let mut reached: Vec<Vec<Option<Reached>>> = vec![vec![None; segments + 1]; space.cards + 1];
     for start in 0..space.cards {
@@ -46,12 +59,12 @@ pub(crate) fn solve(space: &Space<'_>) -> Option<Chain> {
             if space.relaxed {
                 extend_freely(space, (&arrivals, spread), &group, reached);
             } else {
-                extend(&mut stages, (&arrivals, spread), &group, reached);
+                extend(stages, (&arrivals, spread), &group, reached);
             }
         }
     }
     let best = (1..=space.cards).filter_map(|end| reached[end][segments].map(|found| (found.objective, end))).min()?;
-    Some(Chain { cuts: trace(&reached, best.1, segments), exact: stages.exact })
+    Some((best.0, trace(&reached, best.1, segments)))
 }
 
 /// For each number of segments, the cheapest way to have them placed and their value on the first card of a group, and
@@ -92,13 +105,15 @@ fn extend(
     group: &Interval,
     reached: &mut [Option<Reached>],
 ) {
+    let mut known = stages.take(group);
     for first in 0..arriving.0.len() {
         let Some((before, from)) = before(arriving, first) else { continue };
         for (last, slot) in reached.iter_mut().enumerate().skip(first + 1) {
-            let Some(cost) = stages.cost(group, first..last) else { break };
+            let Some(cost) = stages.cost(group, first..last, &mut known) else { break };
             improve(slot, Reached { objective: before + cost, start: group.start, from, first_segment: first });
         }
     }
+    stages.known.insert(stages.key(group), known);
 }
 
 /// As `extend` where memory is left out of account: a stage then costs the sum of its segments, so the best first segment
@@ -145,14 +160,26 @@ struct Stages<'a> {
     /// What the numbers stand for.
     wanted: Vec<Vec<u64>>,
     known: BTreeMap<(usize, usize), Vec<Known>>,
+    mixes: Mixes,
+    /// By class, bytes of one segment's weights and caches, each once.
+    least: Vec<Bytes>,
     exact: bool,
+}
+
+/// What a stage costs whose fastest points do not fit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mixes {
+    /// The best mix found.
+    Found,
+    /// No more than any mix: its fastest points, unless its bytes are more than the group has room for.
+    Fastest,
 }
 
 /// A cost, once it has been asked for.
 type Known = Option<Option<Picoseconds>>;
 
 impl<'a> Stages<'a> {
-    fn new(space: &'a Space<'a>) -> Self {
+    fn new(space: &'a Space<'a>, mixes: Mixes) -> Self {
         let segments = if space.relaxed { 0 } else { space.model.segments.len() };
         let mut numbers: BTreeMap<Vec<u64>, usize> = BTreeMap::new();
         let mut wanted = Vec::new();
@@ -169,22 +196,53 @@ impl<'a> Stages<'a> {
             }
             alike.push(row);
         }
-        Self { space, alike, wanted, known: BTreeMap::new(), exact: true }
+        let least = space.repertoires.iter().map(|repertoire| bytes(space, repertoire)).collect();
+        Self { space, alike, wanted, known: BTreeMap::new(), mixes, least, exact: true }
     }
 
-    fn cost(&mut self, group: &Interval, segments: Range<usize>) -> Option<Picoseconds> {
+    fn key(&self, group: &Interval) -> (usize, usize) {
+        if self.space.uniform { (0, group.len()) } else { (group.start, group.end) }
+    }
+
+    /// The costs known on a group, to be put back.
+    fn take(&mut self, group: &Interval) -> Vec<Known> {
+        self.known.remove(&self.key(group)).unwrap_or_else(|| vec![None; self.wanted.len()])
+    }
+
+    fn cost(&mut self, group: &Interval, segments: Range<usize>, known: &mut [Known]) -> Option<Picoseconds> {
         let number = self.alike[segments.start][segments.len() - 1];
-        let key = if self.space.uniform { (0, group.len()) } else { (group.start, group.end) };
-        let known = self.known.entry(key).or_insert_with(|| vec![None; self.wanted.len()]);
         if let Some(cost) = known[number] {
             return cost;
         }
         let found = mix(self.space, group, &self.wanted[number]);
-        self.exact &= found.as_ref().is_none_or(|mix| mix.exact);
-        let cost = found.map(|mix| mix.objective);
+        let exact = found.as_ref().is_some_and(|mix| mix.exact);
+        self.exact &= exact || found.is_none() && self.fastest(group, number).is_none();
+        let cost = match self.mixes {
+            Mixes::Fastest if !exact => self.fastest(group, number),
+            _ => found.map(|mix| mix.objective),
+        };
         known[number] = Some(cost);
         cost
     }
+
+    fn fastest(&self, group: &Interval, number: usize) -> Option<Picoseconds> {
+        let wanted = &self.wanted[number];
+        let needed: Bytes = wanted.iter().zip(&self.least).map(|(&count, &bytes)| bytes.times(count)).sum();
+        let room: Bytes = group.clone().map(|card| self.space.capacity(SailId(card as u16))).sum();
+        if needed > room && !self.space.stream {
+            return None;
+        }
+        let points = self.space.front(group).iter().zip(wanted).filter(|(_, count)| **count > 0);
+        points.map(|(points, &count)| Some(points.first()?.objective * count)).sum()
+    }
+}
+
+/// Weights and caches of one segment of a class.
+fn bytes(space: &Space<'_>, repertoire: &Repertoire) -> Bytes {
+    let graph = &repertoire.choices.template.graph;
+    let limit = space.costs.request.decode_limit();
+    let held = [Role::Weight, Role::Cache].into_iter().flat_map(|role| graph.with_role(role));
+    held.map(|id| graph[id].bytes(limit)).sum()
 }
 
 /// How many segments of each class a run has.

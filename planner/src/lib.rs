@@ -134,9 +134,11 @@ fn search(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) ->
     if let Some(solved) = &solved {
         (search.columns, search.rows) = (solved.columns, solved.rows);
     }
-    let exact = space.complete && chain.as_ref().is_none_or(|chain| chain.exact);
+    // Without a chain nothing was found, which says as much as the fronts do.
+    let exact = chain.as_ref().map_or(space.complete, |chain| chain.exact);
+    let bound = chain.as_ref().map_or(Picoseconds(0), |chain| chain.bound);
     let proven = solved.map(|solved| solved.stages);
-    let placement = decide(&space, engine, proven, exact)?.ok_or_else(|| no_plan(&space))?;
+    let placement = decide(&space, engine, proven, (exact, bound))?.ok_or_else(|| no_plan(&space))?;
     if config.prove {
         certify_forms(&space, &placement).map_err(PlaceError::Internal)?;
     }
@@ -229,7 +231,7 @@ fn decide(
     space: &Space<'_>,
     engine: Option<Vec<Filled>>,
     proven: Option<Option<Vec<Filled>>>,
-    exact: bool,
+    (exact, bound): (bool, Picoseconds),
 ) -> Result<Option<Placement>, PlaceError> {
     let engine = engine.map(|stages| assemble::assemble(space, &stages));
     let room = if space.relaxed { "" } else { " as far as memory goes" };
@@ -246,7 +248,7 @@ fn decide(
             if exact {
                 return ended(placement, Status::Proven, "dynamic programming", objective);
             }
-            let bound = assemble::relaxed(space).max(placement.estimate.lower_bound);
+            let bound = assemble::relaxed(space).max(placement.estimate.lower_bound).max(bound);
             ended(placement, Status::WithinGap, "dynamic programming with greedy mixes", bound)
         }));
     };
