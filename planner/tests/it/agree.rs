@@ -3,12 +3,13 @@
 
 use crate::random::{Card, fleet, model, objective, proven, request};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Objective, Picoseconds};
 use sailplan_planner::{Config, PlaceError, place};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, rng_seed: RngSeed::Fixed(14), ..ProptestConfig::default() })]
     #[test]
     fn both_engines_agree(
         cards in prop::collection::vec((prop::sample::select(vec![6u32, 12, 30, 4096]), prop::sample::select(vec![500u32, 1500, 2000, 8000])), 1..5),

@@ -2,12 +2,13 @@
 
 use crate::random::{fleet, model, objective, request};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, parse_fleet, shipped_fleet};
 use sailplan_ir::{Objective, Request, Verify};
 use sailplan_planner::{Simpler, baselines};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, rng_seed: RngSeed::Fixed(14), ..ProptestConfig::default() })]
     #[test]
     fn no_baseline_beats_the_plan(
         cards in prop::collection::vec((prop::sample::select(vec![6u32, 12, 30, 4096]), prop::sample::select(vec![500u32, 1500, 2000, 8000])), 1..5),

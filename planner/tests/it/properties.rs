@@ -2,6 +2,7 @@
 
 use crate::random::{Card, fleet, model, objective, request};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, parse_fleet};
 use sailplan_ir::{Objective, Picoseconds};
 use sailplan_planner::{Config, place};
@@ -22,7 +23,7 @@ fn no_worse(base: Option<Picoseconds>, better: Option<Picoseconds>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, rng_seed: RngSeed::Fixed(14), ..ProptestConfig::default() })]
     #[test]
     fn better_hardware_is_never_worse(
         cards in cards(), shape in prop::sample::select(vec!["Ring", "Mesh", "Line", "Star"]),
