@@ -304,6 +304,9 @@ pub enum Instruction {
     Kernel {
         /// The operator, with the attributes of the unsharded layer; local sizes follow from the operands.
         op: Op,
+        /// Of attention: query heads of the first KV head here that lie on other Sails, before this Sail's first.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        skip: u64,
         /// Buffers and caches.
         #[serde(rename = "in")]
         inputs: Vec<String>,
@@ -410,6 +413,12 @@ pub enum Instruction {
         /// Prediction.
         time: Picoseconds,
     },
+}
+
+/// What is left out of the text.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 impl Instruction {

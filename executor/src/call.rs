@@ -110,15 +110,21 @@ impl<'a> Call<'a> {
 
     fn attention(&self, heads: u32, kv_heads: u32, head_dim: u32) -> Result<Vec<f32>, Fault> {
         let (query, key, value) = (self.buffer(0)?, self.cache(1)?, self.cache(2)?);
-        let (width, group) = (u64::from(head_dim.max(1)), u64::from(heads / kv_heads.max(1)));
-        let whole = key.columns.is_multiple_of(width) && key.columns == value.columns;
-        if !whole || query.columns != key.columns.saturating_mul(group) {
-            return Err(self.misfit("the columns are no whole groups of heads"));
+        let (width, group) = (u64::from(head_dim.max(1)), u64::from(heads / kv_heads.max(1)).max(1));
+        let whole = [key.columns, query.columns].iter().all(|columns| columns.is_multiple_of(width));
+        if !whole || key.columns != value.columns {
+            return Err(self.misfit("the columns are no whole heads"));
+        }
+        let read = self.kernel.skip.saturating_add(query.columns / width);
+        if query.columns > 0 && read > (key.columns / width).saturating_mul(group) {
+            return Err(self.misfit("query heads read KV heads that are not here"));
         }
         let seen = self.step.start.saturating_add(self.step.tokens);
         let local = Heads {
             queries: (query.columns / width) as usize,
             keys: (key.columns / width) as usize,
+            group: group as usize,
+            skip: self.kernel.skip as usize,
             head_dim: width as usize,
             start: self.step.start as usize,
         };

@@ -68,6 +68,8 @@ pub enum Operand {
 pub struct Kernel {
     /// The operator, with the attributes of the unsharded layer.
     pub op: Op,
+    /// Of attention: query heads of the first KV head that lie on other cards, before this card's first.
+    pub skip: u64,
     /// Buffers and caches.
     pub inputs: Vec<Operand>,
     /// Weights.

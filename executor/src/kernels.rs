@@ -71,6 +71,10 @@ pub(crate) fn add(a: &[f32], b: &[f32]) -> Vec<f32> {
 pub(crate) struct Heads {
     pub(crate) queries: usize,
     pub(crate) keys: usize,
+    /// Query heads that read one KV head.
+    pub(crate) group: usize,
+    /// Of those that read the first one here, how many come before the first query head.
+    pub(crate) skip: usize,
     pub(crate) head_dim: usize,
     /// Position of the first query row; row r sees positions `0..=start + r`.
     pub(crate) start: usize,
@@ -83,13 +87,12 @@ pub(crate) fn attention(queries: &[f32], keys: &[f32], values: &[f32], heads: He
     if width == 0 || heads.keys == 0 {
         return out;
     }
-    let group = heads.queries / heads.keys;
     let rows = queries.chunks_exact(width).zip(out.chunks_exact_mut(width));
     for (row, (queries, into)) in rows.enumerate() {
         let seen = heads.start + row + 1;
         let each = queries.chunks_exact(heads.head_dim).zip(into.chunks_exact_mut(heads.head_dim));
         for (head, (query, into)) in each.enumerate() {
-            let column = head / group * heads.head_dim;
+            let column = (heads.skip + head) / heads.group.max(1) * heads.head_dim;
             let stripe = Stripe { step: heads.keys * heads.head_dim, column, columns: heads.head_dim, rows: seen };
             attend(query, stripe.of(keys), stripe.of(values), into);
         }

@@ -159,10 +159,10 @@ impl Resolver {
         let weight = |name: &String| shard(name).map(|(_, weight)| weight);
         Ok(match from {
             Instruction::Repeat { .. } => return Err(self.malformed("a repeat inside a repeat".to_owned())),
-            Instruction::Kernel { op, inputs, weights, out, .. } => {
+            Instruction::Kernel { op, skip, inputs, weights, out, .. } => {
                 let inputs = inputs.iter().map(operand).collect::<Result<_, _>>()?;
                 let weights = weights.iter().map(weight).collect::<Result<_, _>>()?;
-                Action::Kernel(Kernel { op: *op, inputs, weights, output: operand(out)? })
+                Action::Kernel(Kernel { op: *op, skip: *skip, inputs, weights, output: operand(out)? })
             }
             Instruction::Slice { buffer: whole, start, end, out, .. } => {
                 self.slice(buffer(whole)?, *start..*end, buffer(out)?)?

@@ -1,5 +1,7 @@
 //! Domains: which axes of a layer class are cut together. Two axes share a domain when an operator's signature gives
-//! them the same letter; a partition of a domain then cuts every one of its axes at corresponding places.
+//! them the same letter; a partition of a domain then cuts every one of its axes at corresponding places. A domain may
+//! cover another one: KV heads cover query heads. It is then cut where the other one is, outwards to its own units, so that
+//! ranks may have units in common.
 
 use crate::op::Operand;
 use crate::{Dim, DomainId, Graph, TensorId};
@@ -13,7 +15,12 @@ use std::ops::Range;
 pub struct Domains {
     of: Vec<Vec<DomainId>>,
     units: Vec<u64>,
+    /// The domain that each one covers.
+    leads: Vec<Option<DomainId>>,
 }
+
+/// Axes of which the first covers the second, as numbers among all axes of a graph.
+type Covers = Vec<(usize, usize)>;
 
 impl Domains {
     /// Finds the domains: equal letters are joined, and a domain has as many units as every member axis can give
@@ -28,10 +35,28 @@ impl Domains {
         }
         let mut joined = petgraph::unionfind::UnionFind::<usize>::new(count);
         let mut atoms: Vec<u64> = vec![1; count];
+        let mut covers = Covers::new();
         for node in &graph.nodes {
-            join_letters(graph, node, &first, &mut joined, &mut atoms);
+            join_letters(graph, node, &first, (&mut joined, &mut atoms, &mut covers));
         }
-        Self::number(graph, &first, &joined, &atoms)
+        let mut domains = Self::number(graph, &first, &joined, &atoms);
+        let all: Vec<DomainId> = domains.of.iter().flatten().copied().collect();
+        covers.into_iter().for_each(|(cover, lead)| domains.cover(all[cover], all[lead]));
+        domains
+    }
+
+    /// Lets a domain cover another one. Where either already stands in another such relation, neither can be cut.
+    fn cover(&mut self, cover: DomainId, lead: DomainId) {
+        let known = self.leads[cover.index()];
+        let chained = |domain: DomainId| self.leads[domain.index()].is_some() || self.leads.contains(&Some(domain));
+        let alike = known.is_none() && !chained(cover) && self.leads[lead.index()].is_none();
+        let others = self.covers(lead).any(|other| self.units(other) != self.units(cover));
+        if known == Some(lead) {
+        } else if cover != lead && alike && !others {
+            self.leads[cover.index()] = Some(lead);
+        } else {
+            (self.units[cover.index()], self.units[lead.index()]) = (0, 0);
+        }
     }
 
     fn number(graph: &Graph, first: &[usize], joined: &petgraph::unionfind::UnionFind<usize>, atoms: &[u64]) -> Self {
@@ -60,7 +85,36 @@ impl Domains {
                 }
             }
         }
-        Self { of, units }
+        let leads = vec![None; units.len()];
+        Self { of, units, leads }
+    }
+
+    /// The domain that a domain covers.
+    #[must_use]
+    pub fn lead(&self, domain: DomainId) -> Option<DomainId> {
+        self.leads[domain.index()]
+    }
+
+    /// The domains that cover a domain.
+    pub fn covers(&self, lead: DomainId) -> impl Iterator<Item = DomainId> + '_ {
+        (0..self.count()).map(|index| DomainId(index as u32)).filter(move |&domain| self.lead(domain) == Some(lead))
+    }
+
+    /// Whether a domain can be cut at all: it, or what it covers, has two units or more.
+    #[must_use]
+    pub fn cuttable(&self, domain: DomainId) -> bool {
+        self.units(domain) > 0 && self.units(self.lead(domain).unwrap_or(domain)) >= 2
+    }
+
+    /// One partition for each domain: `deal` gives those of the domains that cover none.
+    #[must_use]
+    pub fn partitions(&self, deal: impl Fn(DomainId) -> Partition) -> Vec<Partition> {
+        let all = (0..self.count()).map(|index| DomainId(index as u32));
+        all.map(|domain| match self.lead(domain) {
+            Some(lead) => deal(lead).covering(self.units(lead), self.units(domain)),
+            None => deal(domain),
+        })
+        .collect()
     }
 
     /// The domain of an axis.
@@ -97,8 +151,7 @@ fn join_letters(
     graph: &Graph,
     node: &crate::Node,
     first: &[usize],
-    joined: &mut petgraph::unionfind::UnionFind<usize>,
-    atoms: &mut [u64],
+    (joined, atoms, covers): (&mut petgraph::unionfind::UnionFind<usize>, &mut [u64], &mut Covers),
 ) {
     let row = node.op.row();
     let mut seen: Vec<(char, usize)> = Vec::new();
@@ -106,13 +159,23 @@ fn join_letters(
     for (operand, tensor) in inputs.chain([(Operand::Output, node.output)]) {
         for (axis, letter) in row.letters(operand).chars().enumerate().take(graph[tensor].axes.len()) {
             let here = first[tensor.index()] + axis;
-            atoms[here] = lcm(atoms[here], node.op.atom(operand, letter));
+            atoms[here] = lcm(atoms[here], node.op.atom(letter));
             match seen.iter().find(|known| known.0 == letter) {
                 Some(&(_, other)) => {
                     joined.union(here, other);
                 }
                 None => seen.push((letter, here)),
             }
+        }
+    }
+    let place = |letter| seen.iter().find(|known| known.0 == letter).map(|known| known.1);
+    if let Some((cover, lead)) = row.covers
+        && let (Some(cover), Some(lead)) = (place(cover), place(lead))
+    {
+        if node.op.covered_by_each() == 1 {
+            joined.union(cover, lead);
+        } else {
+            covers.push((cover, lead));
         }
     }
 }
@@ -127,10 +190,12 @@ pub fn lcm(a: u64, b: u64) -> u64 {
     (a / gcd(a, b).max(1)).saturating_mul(b)
 }
 
-/// How the units of one domain are dealt to the ranks of a group: rank r has units `bounds[r]..bounds[r+1]`.
+/// How the units of one domain are dealt to the ranks of a group, in order. Ranks have units in common only where the
+/// domain covers another one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Partition {
-    bounds: Vec<u64>,
+    /// The units of each rank.
+    shares: Vec<(u64, u64)>,
 }
 
 impl Partition {
@@ -141,13 +206,36 @@ impl Partition {
         let granule = granule.max(1);
         let granules = units.div_ceil(granule);
         let (each, extra) = (granules / ranks.max(1) as u64, granules % ranks.max(1) as u64);
-        let mut bounds = vec![0];
-        for rank in 0..ranks as u64 {
-            let share = each + u64::from(rank < extra);
-            let last = bounds[bounds.len() - 1];
-            bounds.push((last + share.saturating_mul(granule)).min(units));
-        }
-        Self { bounds }
+        let granules = (0..ranks as u64).map(|rank| each + u64::from(rank < extra));
+        Self::in_order(units, granule, granules)
+    }
+
+    /// So many granules for each rank, one after the other.
+    fn in_order(units: u64, granule: u64, granules: impl Iterator<Item = u64>) -> Self {
+        let share = |start: &mut u64, granules: u64| {
+            let share = (*start, (*start + granules.saturating_mul(granule)).min(units));
+            *start = share.1;
+            Some(share)
+        };
+        Self { shares: granules.scan(0, share).collect() }
+    }
+
+    /// How a domain of `covers` units is cut that covers this one of `units`: outwards, each rank having all that touches its
+    /// units. A rank without units covers nothing.
+    #[must_use]
+    pub fn covering(&self, units: u64, covers: u64) -> Self {
+        let scaled = |bound: u64| u128::from(bound) * u128::from(covers);
+        let down = |bound: u64| scaled(bound).checked_div(u128::from(units)).unwrap_or(0) as u64;
+        let up = |bound: u64| scaled(bound).div_ceil(u128::from(units.max(1))) as u64;
+        let share = |&(start, end): &(u64, u64)| (down(start), if start == end { down(start) } else { up(end) });
+        Self { shares: self.shares.iter().map(share).collect() }
+    }
+
+    /// Whether no unit is held by two ranks.
+    #[must_use]
+    pub fn disjoint(&self) -> bool {
+        let held = self.shares.iter().filter(|share| share.0 < share.1);
+        held.clone().zip(held.skip(1)).all(|(before, after)| before.1 <= after.0)
     }
 
     /// The deal of whole granules that minimises the largest share / rate: the time of the slowest rank when each works at
@@ -175,24 +263,20 @@ impl Partition {
                 queue.push(Reverse(Done { share: first.share + 1, ..first }));
             }
         }
-        let mut bounds = vec![0];
-        for share in shares {
-            let last = bounds[bounds.len() - 1];
-            bounds.push((last + share.saturating_mul(granule)).min(units));
-        }
-        Self { bounds }
+        Self::in_order(units, granule, shares.into_iter())
     }
 
     /// Where all its cuts lie at multiples of, in units.
     #[must_use]
     pub fn border(&self) -> u64 {
-        self.bounds.iter().fold(0, |all, &bound| gcd(all, bound))
+        self.shares.iter().fold(0, |all, &(start, end)| gcd(gcd(all, start), end))
     }
 
     /// Units of a rank.
     #[must_use]
     pub fn units(&self, rank: usize) -> Range<u64> {
-        self.bounds[rank]..self.bounds[rank + 1]
+        let (start, end) = self.shares[rank];
+        start..end
     }
 
     /// Elements of a rank along an axis with so many elements a unit.
@@ -205,7 +289,7 @@ impl Partition {
     /// Number of ranks.
     #[must_use]
     pub fn ranks(&self) -> usize {
-        self.bounds.len() - 1
+        self.shares.len()
     }
 
     /// Whether at least two ranks have something.
@@ -266,6 +350,18 @@ mod tests {
         assert_eq!(shares(&Partition::proportional(10, 4, &[1, 0, 5])), [0, 0, 10]);
         assert_eq!(shares(&Partition::proportional(3, 1, &[0, 0])), [2, 1]);
         assert_eq!(Partition::proportional(12, 2, &[1, 2]).border(), 4);
+    }
+
+    /// 8 query heads on 2 KV heads over 3 ranks: 3, 3 and 2 of them touch the first KV head, both, and the second.
+    #[test]
+    fn covers_are_cut_outwards() {
+        let dealt = Partition::balanced(8, 1, 3);
+        let cover = dealt.covering(8, 2);
+        assert_eq!([0, 1, 2].map(|rank| cover.units(rank)), [0..1, 0..2, 1..2]);
+        assert!(dealt.disjoint() && !cover.disjoint());
+        let left_out = Partition::proportional(8, 1, &[1, 0, 1]).covering(8, 2);
+        assert_eq!([0, 1, 2].map(|rank| left_out.units(rank)), [0..1, 1..1, 1..2]);
+        assert!(left_out.disjoint());
     }
 
     /// Every deal of up to 9 units to up to 4 ranks, against the one that is made.

@@ -51,8 +51,8 @@ pub enum Op {
         /// Elements of a head.
         head_dim: u32,
     },
-    /// Causal grouped-query attention, `softmax(q·kᵀ/√head_dim)·v`: `th`, `sh`, `sh` → `th`. The query axis holds
-    /// `heads × head_dim` elements, the others `kv_heads × head_dim`.
+    /// Causal grouped-query attention, `softmax(q·kᵀ/√head_dim)·v`: `th`, `sg`, `sg` → `th`. The query axis holds
+    /// `heads × head_dim` elements, the others `kv_heads × head_dim`; `heads / kv_heads` query heads read one KV head.
     Attention {
         /// Query heads of the whole layer.
         heads: u32,
@@ -97,6 +97,8 @@ pub struct Row {
     pub split: &'static str,
     /// Summed letters: a part over a slice of them is a partial sum.
     pub contract: &'static str,
+    /// Pairs `(g, h)`: a part over a slice of `h` needs of `g` only what covers it, which parts may have in common.
+    pub covers: Option<(char, char)>,
 }
 
 impl Op {
@@ -110,27 +112,32 @@ impl Op {
             Self::Bias => ("bias", "tn,n->tn", "n", ""),
             Self::Rope { .. } => ("rope", "th,?r->th", "h", ""),
             Self::KvAppend { .. } => ("kv_append", "sh,th->sh", "h", ""),
-            Self::Attention { .. } => ("attention", "th,sh,sh->th", "h", ""),
+            Self::Attention { .. } => ("attention", "th,sg,sg->th", "h", ""),
             Self::SwiGlu => ("swiglu", "tf,tf->tf", "f", ""),
             Self::Add => ("add", "td,td->td", "d", ""),
             Self::Route { .. } => ("route", "te->te", "", ""),
             Self::Experts { .. } => ("experts", "tk,te,efk,efk,edf->td", "d", "ef"),
             Self::LastToken => ("last_token", "td->od", "d", ""),
         };
-        Row { name, signature, split, contract }
+        let covers = if matches!(self, Self::Attention { .. }) { Some(('g', 'h')) } else { None };
+        Row { name, signature, split, contract, covers }
     }
 
-    /// Elements that must stay together along an axis that carries letter `h`: a head, or on the query side of
-    /// attention the heads that share one KV head. 1 for every other letter.
+    /// Elements that must stay together along an axis that carries letter `h` or `g`: a head. 1 for every other letter.
     #[must_use]
-    pub fn atom(self, operand: Operand, letter: char) -> u64 {
-        let heads_axis = letter == 'h';
+    pub fn atom(self, letter: char) -> u64 {
         match self {
-            Self::Rope { head_dim, .. } | Self::KvAppend { head_dim } if heads_axis => u64::from(head_dim),
-            Self::Attention { heads, kv_heads, head_dim } if heads_axis => match operand {
-                Operand::Input(1 | 2) => u64::from(head_dim),
-                _ => u64::from(head_dim) * u64::from(heads / kv_heads.max(1)),
-            },
+            Self::Rope { head_dim, .. } | Self::KvAppend { head_dim } if letter == 'h' => u64::from(head_dim),
+            Self::Attention { head_dim, .. } if matches!(letter, 'g' | 'h') => u64::from(head_dim),
+            _ => 1,
+        }
+    }
+
+    /// Atoms of the covered letter for each atom of the one that covers it: query heads that read one KV head.
+    #[must_use]
+    pub fn covered_by_each(self) -> u64 {
+        match self {
+            Self::Attention { heads, kv_heads, .. } => u64::from(heads / kv_heads.max(1)).max(1),
             _ => 1,
         }
     }
@@ -176,6 +183,13 @@ impl Row {
         }
     }
 
+    /// The axis of an operand that is cut when a letter is: the letter's own, or that of one that covers it.
+    #[must_use]
+    pub fn cut_axis(self, operand: Operand, letter: char) -> Option<usize> {
+        let cover = self.covers.filter(|&(_, covered)| covered == letter).map(|(cover, _)| cover);
+        self.letters(operand).chars().position(|other| other == letter || Some(other) == cover)
+    }
+
     /// Least and greatest number of inputs.
     #[must_use]
     pub fn arity(self) -> (usize, usize) {
@@ -209,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn a_query_atom_is_a_group_of_heads() {
-        assert_eq!(HEADS.atom(Operand::Input(0), 'h'), 16);
-        assert_eq!(HEADS.atom(Operand::Input(1), 'h'), 4);
+    fn an_atom_is_a_head() {
+        assert_eq!((HEADS.atom('h'), HEADS.atom('g'), HEADS.atom('t')), (4, 4, 1));
+        assert_eq!(HEADS.covered_by_each(), 4);
     }
 }

@@ -33,7 +33,7 @@ impl Template {
 
     /// Whether an axis can be cut at all: it is a value's or a weight's, not a symbol, and has two units or more.
     pub(crate) fn cuttable(&self, tensor: TensorId, axis: u8) -> bool {
-        self.domains.units(self.domains.domain(tensor, axis)) >= 2
+        self.domains.cuttable(self.domains.domain(tensor, axis))
     }
 
     /// Whether a tensor is a cache or a cache with new rows: state that stays where it is.

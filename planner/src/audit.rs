@@ -62,12 +62,13 @@ impl Dense {
     }
 }
 
-/// Evaluates one operator on local tensors. `first_row` is where a slice of the vocabulary starts.
-fn evaluate(op: Op, inputs: &[&Dense], first_row: usize) -> Dense {
+/// Evaluates one operator on local tensors. `first` is where a slice of the vocabulary starts, or how many query heads of the
+/// first KV head come before the first.
+fn evaluate(op: Op, inputs: &[&Dense], first: usize) -> Dense {
     let x = inputs[0];
     match op {
         Op::Embed => Dense::build(&[x.axes[0], inputs[1].columns()], |t, d| {
-            let row = (x.data[t] as usize).checked_sub(first_row).filter(|&row| row < inputs[1].rows());
+            let row = (x.data[t] as usize).checked_sub(first).filter(|&row| row < inputs[1].rows());
             row.map_or(0.0, |row| inputs[1].at(row, d))
         }),
         Op::RmsNorm { epsilon } => {
@@ -97,7 +98,7 @@ fn evaluate(op: Op, inputs: &[&Dense], first_row: usize) -> Dense {
             if s >= START && s < START + inputs[1].axes[0] { inputs[1].at(s - START, c) } else { x.at(s, c) }
         }),
         Op::Attention { heads, kv_heads, head_dim } => {
-            attention(inputs, (heads / kv_heads) as usize, head_dim as usize)
+            attention(inputs, (heads / kv_heads) as usize, head_dim as usize, first)
         }
         Op::SwiGlu => x.map2(inputs[1], swiglu),
         Op::Route { used, renormalise } => route(x, used as usize, renormalise),
@@ -107,10 +108,10 @@ fn evaluate(op: Op, inputs: &[&Dense], first_row: usize) -> Dense {
     }
 }
 
-fn attention(inputs: &[&Dense], share: usize, head_dim: usize) -> Dense {
+fn attention(inputs: &[&Dense], share: usize, head_dim: usize, skip: usize) -> Dense {
     let (q, k, v) = (inputs[0], inputs[1], inputs[2]);
     Dense::build(&q.axes, |t, c| {
-        let (head, kv) = (c / head_dim, c / head_dim / share);
+        let (head, kv) = (c / head_dim, (skip + c / head_dim) / share);
         let score = |s: usize| -> f64 {
             let dot: f64 = (0..head_dim).map(|i| q.at(t, head * head_dim + i) * k.at(s, kv * head_dim + i)).sum();
             (dot / (head_dim as f64).sqrt()).exp()
@@ -243,27 +244,53 @@ impl Audit<'_> {
                 let total = sum(inputs[0]);
                 (0..self.ranks).map(|rank| self.part(&total, fact, rank)).collect()
             }
-            WayAction::AllGather => vec![joined(inputs[0]); self.ranks],
+            WayAction::AllGather => vec![self.assembled(way.inputs[0], inputs[0]); self.ranks],
             WayAction::Collect => {
                 let sharded = self.choices.classes[way.inputs[0]].fact.layout != Layout::Whole;
-                vec![if sharded { joined(inputs[0]) } else { inputs[0][0].clone() }]
+                vec![if sharded { self.assembled(way.inputs[0], inputs[0]) } else { inputs[0][0].clone() }]
             }
             WayAction::Compute(node) => {
                 let op = self.choices.template.graph[node].op;
-                let first_row = |rank: usize| match (op, way.inputs.get(1)) {
-                    (Op::Embed, Some(&table)) => match self.choices.classes[table].fact {
-                        fact if fact.layout == Layout::Sharded(0) => self.range(fact.tensor, 0, rank).start,
-                        _ => 0,
-                    },
-                    _ => 0,
-                };
                 let local = |rank: usize| {
                     let operands: Vec<&Dense> = inputs.iter().map(|family| &family[rank]).collect();
-                    evaluate(op, &operands, first_row(rank))
+                    evaluate(op, &operands, self.first(op, way, rank))
                 };
                 (0..self.ranks).map(local).collect()
             }
         })
+    }
+
+    /// Where the slices start that an operator must know.
+    fn first(&self, op: Op, way: &Way, rank: usize) -> usize {
+        let start = |operand: usize, axis: u8| match self.choices.classes[way.inputs[operand]].fact {
+            fact if fact.layout == Layout::Sharded(axis) => Some(self.range(fact.tensor, axis, rank)),
+            _ => None,
+        };
+        match op {
+            Op::Embed => start(1, 0).map_or(0, |rows| rows.start),
+            Op::Attention { heads, kv_heads, head_dim, .. } => match (start(0, 1), start(1, 1)) {
+                (Some(q), Some(k)) if !q.is_empty() => {
+                    (q.start - k.start * (heads / kv_heads) as usize) / head_dim as usize
+                }
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+
+    /// The whole out of slices, which agree where they have elements in common; along the last axis.
+    fn assembled(&self, class: usize, family: &Family) -> Dense {
+        let fact = self.choices.classes[class].fact;
+        let Layout::Sharded(axis) = fact.layout else { panic!("{fact:?} is not cut") };
+        let mut whole = Dense::zeros(&self.whole[fact.tensor.index()].axes);
+        let columns = whole.columns();
+        for (rank, part) in family.iter().enumerate() {
+            let range = self.range(fact.tensor, axis, rank);
+            for (row, column) in (0..part.rows()).flat_map(|row| range.clone().map(move |column| (row, column))) {
+                whole.data[row * columns + column] = part.at(row, column - range.start);
+            }
+        }
+        whole
     }
 
     fn part(&self, value: &Dense, fact: crate::analysis::Fact, rank: usize) -> Dense {
@@ -331,12 +358,11 @@ fn partitions(choices: &Choices, ranks: usize) -> Vec<Vec<Partition>> {
     let rates: [Vec<u64>; 3] =
         [vec![1; ranks], (1..=ranks as u64).collect(), (0..ranks as u64).map(|rank| rank.min(2)).collect()];
     let cut = |rates: &Vec<u64>| {
-        let domain = |index: usize| {
-            let units = domains.units(sailplan_ir::DomainId(index as u32));
+        domains.partitions(|domain| {
+            let units = domains.units(domain);
             let dealt = Partition::proportional(units, 1, rates);
             if dealt.divides() { dealt } else { Partition::balanced(units, 1, ranks) }
-        };
-        (0..domains.count()).map(domain).collect()
+        })
     };
     rates.iter().map(cut).collect()
 }

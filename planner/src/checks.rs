@@ -197,6 +197,8 @@ fn every_combination(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[Sa
         };
         combinations = combinations.iter().flat_map(one).collect();
     }
+    // What covers a domain is cut where it is.
+    combinations.retain(|dealt| *dealt == template.domains.partitions(|domain| dealt[domain.index()].clone()));
     let best = |partitions: &Vec<Partition>| {
         let site = Site::new(costs, group, partitions);
         let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());

@@ -11,8 +11,8 @@ use crate::table::{Exchanges, PHASES, PriceTable, price_tables};
 use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Phase, must_sustain};
 use sailplan_ir::{
-    ActivationNeed, Bytes, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId, Streamed,
-    Sustain, stage_activations,
+    ActivationNeed, Bytes, DomainId, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId,
+    Streamed, Sustain, stage_activations,
 };
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -215,12 +215,18 @@ impl<'a> Station<'a> {
     /// The fastest point: exact over all forms and all combinations of shares. Every way is first priced with whichever
     /// share suits it; where the ways of a domain then disagree, each of its shares is tried.
     pub(crate) fn fastest(&self) -> Result<Option<Point>, String> {
-        let allowed = self.options.iter().map(|options| (0..options.len()).collect()).collect();
+        let domains = &self.repertoire.choices.template.domains;
+        // What covers a domain goes with it.
+        let led = |index: usize| domains.lead(DomainId(index as u32)).is_some();
+        let all = self.options.iter().enumerate();
+        let allowed = all.map(|(index, options)| (0..if led(index) { 1 } else { options.len() }).collect()).collect();
         let (mut best, mut ahead) = (None, None);
         self.branch(allowed, &mut ahead, &mut best);
-        let partitions = |shares: &[usize]| -> Vec<Partition> {
-            shares.iter().zip(&self.options).map(|(&share, options)| options[share].clone()).collect()
+        let partition = |shares: &[usize], index: usize| {
+            let domain = DomainId(index as u32);
+            self.options[index][shares[domains.lead(domain).unwrap_or(domain).index()]].clone()
         };
+        let partitions = |shares: &[usize]| (0..shares.len()).map(|index| partition(shares, index)).collect();
         best.map(|found: Found| self.point(partitions(&found.shares), found.selection, found.cost)).transpose()
     }
 

@@ -6,8 +6,8 @@ use crate::saturate::{Choices, Way, WayAction};
 use crate::table::work_of;
 use sailplan_cost_model::{CostModel, Local, Phase, Work};
 use sailplan_ir::{
-    Bytes, CollectiveKind, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price, Resources, Role, SailId,
-    TensorId,
+    Bytes, CollectiveKind, DomainId, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price, Resources, Role,
+    SailId, TensorId,
 };
 use std::collections::BTreeMap;
 
@@ -66,7 +66,12 @@ impl Site<'_> {
     /// Units of a domain that a rank has, where a layout cuts one.
     fn units(&self, choices: &Choices, tensor: TensorId, layout: Layout, rank: usize) -> u64 {
         let Layout::Sharded(axis) = layout else { return 0 };
-        let units = self.partitions[choices.template.domains.domain(tensor, axis).index()].units(rank);
+        self.share(choices.template.domains.domain(tensor, axis), rank)
+    }
+
+    /// Units of a domain that a rank has.
+    fn share(&self, domain: DomainId, rank: usize) -> u64 {
+        let units = self.partitions[domain.index()].units(rank);
         units.end - units.start
     }
 
@@ -135,22 +140,16 @@ impl Site<'_> {
     }
 
     fn kernel(&self, choices: &Choices, class: usize, way: &Way, rank: usize, extents: Extents) -> Resources {
-        let (work, dtype) = work_of(choices, class, way, self.cut(choices, class, way, rank), extents);
+        let (work, dtype) = work_of(choices, class, way, &|domain| self.share(domain, rank), extents);
         self.costs.kernel(self.group[rank], work, dtype)
-    }
-
-    /// Units that a rank has of the domain that a way cuts.
-    fn cut(&self, choices: &Choices, class: usize, way: &Way, rank: usize) -> u64 {
-        let facts = std::iter::once(class).chain(way.inputs.iter().copied()).map(|class| choices.classes[class].fact);
-        facts.map(|fact| self.units(choices, fact.tensor, fact.layout, rank)).max().unwrap_or(0)
     }
 
     /// What an operator moves and computes on a rank; `None` when the way is no operator.
     pub(crate) fn work(&self, choices: &Choices, class: usize, way: usize, phase: Phase, rank: usize) -> Option<Work> {
         let way = &choices.classes[class].ways[way];
-        let units = self.cut(choices, class, way, rank);
         let operator = matches!(way.action, WayAction::Compute(_));
-        operator.then(|| work_of(choices, class, way, units, self.costs.extents(phase)).0)
+        let units = |domain: DomainId| self.share(domain, rank);
+        operator.then(|| work_of(choices, class, way, &units, self.costs.extents(phase)).0)
     }
 
     /// A collective over a tensor; parts are the slices of `sharded`, or even chunks.
@@ -164,6 +163,11 @@ impl Site<'_> {
     ) -> Priced {
         let on_wire = |elements: u64| Bytes(elements.saturating_mul(self.costs.request.wire.bytes()));
         let tensor = choices.classes[class].fact.tensor;
+        let cut = sharded.and_then(|class| choices.domain(class));
+        if cut.is_some_and(|domain| !self.partitions[domain.index()].disjoint()) {
+            let price = Price { time: Picoseconds::NEVER, algorithm: None };
+            return Priced { price, resources: Resources { link: Picoseconds::NEVER, ..Resources::default() } };
+        }
         let whole = self.local(choices, tensor, Layout::Whole, 0, extents).elements();
         let part = match sharded.map(|class| choices.classes[class].fact) {
             Some(fact) => {

@@ -7,7 +7,7 @@ use crate::saturate::{Choices, Way};
 use crate::table::Rates;
 use crate::trellis::{Made, Trellis};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{ClassId, DomainId, Form, Layout};
+use sailplan_ir::{ClassId, DomainId, Form};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ pub(crate) struct Repertoire {
     pub(crate) trellis: Trellis,
     /// What prices on a group are computed from.
     pub(crate) rates: Rates,
-    /// For each way, class after class, the domain that it depends on, if any; a way cuts one domain at most.
+    /// For each way, class after class, the domain whose shares it depends on, if any; there is one at most.
     pub(crate) domains: Vec<Option<usize>>,
     formed: RefCell<BTreeMap<Selection, Rc<Formed>>>,
 }
@@ -71,12 +71,8 @@ impl Repertoire {
     }
 }
 
-/// The domain that a way depends on.
-pub(crate) fn domain(choices: &Choices, class: usize, way: &Way) -> Option<DomainId> {
-    let facts = std::iter::once(class).chain(way.inputs.iter().copied()).map(|class| choices.classes[class].fact);
-    let domains = &choices.template.domains;
-    facts.into_iter().find_map(|fact| match fact.layout {
-        Layout::Sharded(axis) => Some(domains.domain(fact.tensor, axis)),
-        _ => None,
-    })
+/// The domain whose shares a way depends on: of one that covers another, the other.
+fn domain(choices: &Choices, class: usize, way: &Way) -> Option<DomainId> {
+    let cut = std::iter::once(class).chain(way.inputs.iter().copied()).find_map(|class| choices.domain(class))?;
+    Some(choices.template.domains.lead(cut).unwrap_or(cut))
 }

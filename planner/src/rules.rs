@@ -69,7 +69,7 @@ pub(crate) fn rules(template: &Template) -> Vec<Rule> {
 
 fn operator_rule(op: Op, index: usize, arity: usize, letter: char, contract: bool) -> Option<Rule> {
     let row = op.row();
-    let position = |operand| row.letters(operand).chars().position(|other| other == letter).map(|axis| axis as u8);
+    let position = |operand| row.cut_axis(operand, letter).map(|axis| axis as u8);
     let axes: Vec<Option<u8>> = (0..arity).map(|operand| position(Operand::Input(operand))).collect();
     let (cut, axis) = axes.iter().enumerate().find_map(|(operand, axis)| axis.map(|axis| (operand, axis)))?;
     let whole: Vec<String> = (0..arity).map(|operand| format!("?a{operand}")).collect();

@@ -5,7 +5,7 @@ use crate::analysis::{Fact, Layouts, Template};
 use crate::language::{Collect, LeafName, OpName, Term};
 use crate::rules::rules;
 use egg::{EGraph, Id, Language, RecExpr, Runner, SimpleScheduler, StopReason};
-use sailplan_ir::{Action, Graph, Layout, NodeId, Role, TensorId};
+use sailplan_ir::{Action, DomainId, Graph, Layout, NodeId, Role, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -73,6 +73,15 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
+    /// The domain that a class is cut along.
+    pub(crate) fn domain(&self, class: usize) -> Option<DomainId> {
+        let fact = self.classes[class].fact;
+        match fact.layout {
+            Layout::Sharded(axis) => Some(self.template.domains.domain(fact.tensor, axis)),
+            _ => None,
+        }
+    }
+
     /// Whether a class is a weight or a cache in some layout: memory, and no time.
     pub(crate) fn is_resident(&self, class: usize) -> bool {
         matches!(self.template.graph[self.classes[class].fact.tensor].role, Role::Weight | Role::Cache)

@@ -4,8 +4,8 @@ use sailplan_cost_model::CostModel;
 use sailplan_ir::{Bytes, Compute, DType, DomainId, Domains, Graph, Partition, Role, SailId, block_granule, lcm};
 
 /// For each domain, distinct partitions: as even as can be, at the memory rates and at the compute rates of the cards, in
-/// whole blocks of every weight that the domain may cut, or in single units. Where no such partition gives two ranks
-/// something, one that leaves the domain uncut.
+/// whole blocks of every weight that the domain may cut, in whole units of what covers it, or in single units. Where no such
+/// partition gives two ranks something, one that leaves the domain uncut. What covers a domain has as many, in its order.
 pub(crate) fn options(
     graph: &Graph,
     domains: &Domains,
@@ -22,11 +22,11 @@ pub(crate) fn even(graph: &Graph, domains: &Domains, ranks: usize) -> Vec<Vec<Pa
 
 fn dealt(graph: &Graph, domains: &Domains, ranks: usize, rates: &[Vec<u64>]) -> Vec<Vec<Partition>> {
     let coarse = coarsest(graph, domains);
-    let one = |(index, &granule): (usize, &u64)| {
-        let units = domains.units(DomainId(index as u32));
+    let dealt = |domain: DomainId| {
+        let units = domains.units(domain);
         let mut distinct: Vec<Partition> = Vec::new();
         for rates in rates {
-            for granule in [granule, 1] {
+            for granule in granules(domains, domain, coarse[domain.index()]) {
                 let dealt = Partition::proportional(units, granule, rates);
                 if dealt.divides() && !distinct.contains(&dealt) {
                     distinct.push(dealt);
@@ -38,7 +38,23 @@ fn dealt(graph: &Graph, domains: &Domains, ranks: usize, rates: &[Vec<u64>]) -> 
         }
         distinct
     };
-    coarse.iter().enumerate().map(one).collect()
+    let covering = |domain: DomainId, lead: DomainId| {
+        let cover = |dealt: Partition| dealt.covering(domains.units(lead), domains.units(domain));
+        dealt(lead).into_iter().map(cover).collect()
+    };
+    let all = (0..domains.count()).map(|index| DomainId(index as u32));
+    all.map(|domain| domains.lead(domain).map_or_else(|| dealt(domain), |lead| covering(domain, lead))).collect()
+}
+
+/// Granules to deal a domain in: whole blocks, whole units of what covers it, single units.
+fn granules(domains: &Domains, domain: DomainId, coarse: u64) -> Vec<u64> {
+    let units = domains.units(domain);
+    let covers = domains.covers(domain).map(|cover| units / domains.units(cover).max(1));
+    let mut granules = vec![coarse];
+    granules.extend(covers.map(|each| lcm(each, coarse)));
+    granules.push(1);
+    granules.dedup();
+    granules
 }
 
 /// Where memory counts: one deal for all domains at once, each as one partition for every domain. Even, at the cards' rates,
@@ -50,7 +66,7 @@ pub(crate) fn deals(
     group: &[SailId],
     whole: Bytes,
 ) -> Vec<Vec<Partition>> {
-    let rates = rates(costs, group);
+    let (rates, coarse) = (rates(costs, group), coarsest(graph, domains));
     let room = |&sail: &SailId| (costs.kind(sail).memory - costs.kind(sail).reserve).0 as f64;
     let room: Vec<f64> = group.iter().map(room).collect();
     let capped = |part: &f64| {
@@ -60,13 +76,14 @@ pub(crate) fn deals(
     let limited: Vec<Vec<u64>> = PARTS.iter().filter_map(capped).collect();
     let mut distinct: Vec<Vec<Partition>> = Vec::new();
     for rates in rates.iter().chain(&limited) {
-        for granules in [coarsest(graph, domains), vec![1; domains.count()]] {
-            let dealt = |(index, &granule): (usize, &u64)| {
-                let units = domains.units(DomainId(index as u32));
-                let dealt = Partition::proportional(units, granule, rates);
-                if dealt.divides() { dealt } else { Partition::balanced(units, 1, group.len()) }
+        for round in 0..3 {
+            let dealt = |domain: DomainId| {
+                let granules = granules(domains, domain, coarse[domain.index()]);
+                let granule = granules[round.min(granules.len() - 1)];
+                let dealt = Partition::proportional(domains.units(domain), granule, rates);
+                if dealt.divides() { dealt } else { Partition::balanced(domains.units(domain), 1, group.len()) }
             };
-            let deal: Vec<Partition> = granules.iter().enumerate().map(dealt).collect();
+            let deal = domains.partitions(dealt);
             if !distinct.contains(&deal) {
                 distinct.push(deal);
             }

@@ -3,12 +3,12 @@
 //! are worked out for each share. A test holds every entry equal to `Site::price`.
 
 use crate::price::{Site, local};
-use crate::repertoire::domain;
 use crate::saturate::{Choices, Way, WayAction};
 use crate::shares::coarsest;
 use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Phase, Work, affine, work};
-use sailplan_ir::{Bytes, CollectiveKind, DType, Layout, Partition, Picoseconds, Role, SailId};
+use sailplan_ir::{Bytes, CollectiveKind, DType, DomainId, Layout, Partition, Picoseconds, Role, SailId};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Both phases, in the order of everything that comes in pairs.
@@ -78,6 +78,8 @@ struct ClassRate {
 /// A kernel's work as a function of the units that a rank has. It never falls when the share grows.
 struct Kernel {
     domain: Option<usize>,
+    /// The domain that covers it, where the kernel depends on that too.
+    cover: Option<usize>,
     dtype: DType,
     /// `None` where it must be worked out.
     line: Option<Line>,
@@ -157,17 +159,18 @@ fn kernel(
     if !matches!(way.action, WayAction::Compute(_) | WayAction::Slice) {
         return None;
     }
-    let domain = domain(choices, class, way).map(|domain| domain.index());
+    let cut = cut(choices, class, way);
+    let domain = cut.first().map(|domain| domain.index());
+    let cover = cut.get(1).map(|domain| domain.index());
     let granule = domain.map_or(1, |domain| granules[domain]);
-    let (none, all) = (
-        work_of(choices, class, way, 0, costs.extents(phase)),
-        work_of(choices, class, way, granule, costs.extents(phase)),
-    );
+    let work = |units: u64| work_of(choices, class, way, &|_| units, costs.extents(phase));
+    let (none, all) = (work(0), work(granule));
     let bytes = Bytes(all.0.bytes.0.saturating_sub(none.0.bytes.0));
     let step = Work { bytes, flops: all.0.flops.saturating_sub(none.0.flops) };
     let whole = step == Work::default();
     let line = Line { none: none.0, step, granule: if whole { 1 } else { granule } };
-    Some(Kernel { domain, dtype: none.1, line: is_affine(choices, way).then_some(line) })
+    let affine = cover.is_none() && is_affine(choices, way);
+    Some(Kernel { domain, cover, dtype: none.1, line: affine.then_some(line) })
 }
 
 fn is_affine(choices: &Choices, way: &Way) -> bool {
@@ -177,16 +180,17 @@ fn is_affine(choices: &Choices, way: &Way) -> bool {
     }
 }
 
-/// Work of a kernel on a rank with so many units of its domain, and the type that decides its compute rate.
+/// Work of a kernel on a rank with so many units of each domain, and the type that decides its compute rate.
 pub(crate) fn work_of(
     choices: &Choices,
     class: usize,
     way: &Way,
-    units: u64,
+    units: &dyn Fn(DomainId) -> u64,
     extents: sailplan_ir::Extents,
 ) -> (Work, DType) {
     let local = |class: usize| {
         let fact = choices.classes[class].fact;
+        let units = choices.domain(class).map_or(0, units);
         local(&choices.template, (fact.tensor, fact.layout), units, extents)
     };
     let made = local(class);
@@ -210,12 +214,17 @@ type Exchange = (CollectiveKind, u64, u64);
 /// A card of each kind in a group, with the largest share that a card of that kind has: the slowest is among them.
 type Slowest = Vec<(SailId, u64)>;
 
+/// Cards of a group with their shares of a domain and of one that covers it; each kind with each pair once.
+type Pairs = BTreeSet<(u64, u64, u16, SailId)>;
+
 struct Pricing<'a> {
     site: &'a Site<'a>,
     choices: &'a Choices,
     rates: &'a Rates,
     /// By domain; the last one is for kernels that cut none.
     slowest: Vec<Slowest>,
+    /// By domain that covers another, its shares beside the other's.
+    pairs: Vec<Pairs>,
     /// By domain, where its cuts lie; 0 when it is not cut.
     borders: Vec<u64>,
     overhead: Picoseconds,
@@ -234,6 +243,7 @@ pub(crate) fn price_tables(
         choices,
         rates,
         slowest: slowest(site),
+        pairs: pairs(choices, site),
         borders: site.partitions.iter().map(border).collect(),
         overhead: site.costs.overhead(site.group),
     };
@@ -267,6 +277,35 @@ fn slowest(site: &Site<'_>) -> Vec<Slowest> {
     by_domain.chain([kinds.iter().map(|&(_, sail, _)| (sail, 0)).collect()]).collect()
 }
 
+fn pairs(choices: &Choices, site: &Site<'_>) -> Vec<Pairs> {
+    let units = |domain: DomainId, rank: usize| {
+        let units = site.partitions[domain.index()].units(rank);
+        units.end - units.start
+    };
+    let of = |cover: usize| {
+        let cover = DomainId(cover as u32);
+        let Some(lead) = choices.template.domains.lead(cover) else { return Pairs::new() };
+        let pair = |&rank: &usize| {
+            let sail = site.group[rank];
+            (units(lead, rank), units(cover, rank), site.costs.kind_number(sail), sail)
+        };
+        let mut pairs: Vec<_> = site.sorts.iter().map(pair).collect();
+        pairs.sort_unstable();
+        pairs.dedup_by_key(|pair| (pair.0, pair.1, pair.2));
+        pairs.into_iter().collect()
+    };
+    (0..site.partitions.len()).map(of).collect()
+}
+
+/// The domains that a way cuts, one that is covered before the one that covers it.
+fn cut(choices: &Choices, class: usize, way: &Way) -> Vec<DomainId> {
+    let classes = std::iter::once(class).chain(way.inputs.iter().copied());
+    let mut cut: Vec<DomainId> = classes.filter_map(|class| choices.domain(class)).collect();
+    cut.sort_by_key(|&domain| (choices.template.domains.lead(domain).is_some(), domain));
+    cut.dedup();
+    cut
+}
+
 impl Pricing<'_> {
     /// Whether a class can be held: a cut must divide its domain and, on a weight, fall on block borders.
     fn legal(&self, class: usize) -> bool {
@@ -296,11 +335,19 @@ impl Pricing<'_> {
             WayAction::Leaf | WayAction::Collect => {
                 return Some(self.site.price(self.choices, class, way, PHASES[phase]).price.time);
             }
+            WayAction::ReduceScatter if !self.disjoint(class) => return None,
+            WayAction::AllGather if !self.disjoint(way.inputs[0]) => return None,
             WayAction::AllReduce => (CollectiveKind::AllReduce, rate.whole[phase].div_ceil(ranks), rate.whole[phase]),
             WayAction::ReduceScatter => (CollectiveKind::ReduceScatter, cut(class), rate.whole[phase]),
             WayAction::AllGather => (CollectiveKind::AllGather, cut(way.inputs[0]), rate.whole[phase]),
         };
         self.exchange(exchange, exchanges).map(|time| time + self.overhead)
+    }
+
+    /// Whether the slices of a class have nothing in common.
+    fn disjoint(&self, class: usize) -> bool {
+        let cut = self.rates.classes[class].cut;
+        cut.is_none_or(|(domain, _)| self.site.partitions[domain].disjoint())
     }
 
     /// Elements of the largest slice.
@@ -314,9 +361,16 @@ impl Pricing<'_> {
         let kernel = self.rates.kernels[phase][number].as_ref()?;
         let cards = &self.slowest[kernel.domain.unwrap_or(self.slowest.len() - 1)];
         let extents = self.site.costs.extents(PHASES[phase]);
+        if let Some(cover) = kernel.cover {
+            let work = |&(units, covering, _, sail): &(u64, u64, u16, SailId)| {
+                let units = |domain: DomainId| if domain.index() == cover { covering } else { units };
+                (sail, work_of(self.choices, class, way, &units, extents).0)
+            };
+            return Some(self.site.costs.slowest(self.pairs[cover].iter().map(work), kernel.dtype));
+        }
         let work = |units: u64| match &kernel.line {
             Some(line) => line.work(units),
-            None => work_of(self.choices, class, way, units, extents).0,
+            None => work_of(self.choices, class, way, &|_| units, extents).0,
         };
         Some(self.site.costs.slowest(cards.iter().map(|&(sail, share)| (sail, work(share))), kernel.dtype))
     }

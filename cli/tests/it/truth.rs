@@ -186,7 +186,7 @@ fn other_shapes_on_up_to_six_sails_equal_one_sail() {
 /// What several Sails hold is read once and handed on; loading each copy from the file gives the same bits.
 #[test]
 fn handed_on_weights_are_read_once_and_give_the_same_bits() {
-    let tiny = Tiny { kind: Kind::Q8_0, heads: 8, kv_heads: 4, vocab: 131, tied: true, ..Tiny::default() };
+    let tiny = Tiny { kind: Kind::Q8_0, heads: 8, kv_heads: 8, vocab: 131, tied: true, ..Tiny::default() };
     let on_disk = on_disk("handed-on", &tiny);
     let (fleet, request) = (fleet(4, "ring"), small_request());
     let stages = [(0..3, 0..2), (3..4, 2..on_disk.model.segments.len())];

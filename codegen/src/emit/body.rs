@@ -7,8 +7,8 @@ use super::segments::Local;
 use super::stage::Rank;
 use crate::{Buffer, Instruction, Program, ReduceOp};
 use sailplan_ir::{
-    Action, Algorithm, Bytes, Choice, CollectiveKind, Diagnostic, Dim, Extents, Home, Layout, LocalBuffer, Price,
-    Request, Role, Tensor, TensorId,
+    Action, Algorithm, Bytes, Choice, CollectiveKind, Diagnostic, Dim, Extents, Home, Layout, LocalBuffer, Operand,
+    Price, Request, Role, Tensor, TensorId,
 };
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -214,7 +214,25 @@ impl Lower<'_> {
             }
         }
         let (out, time) = (self.names[index].clone(), self.prices[index].time);
-        Ok(Instruction::Kernel { op, inputs, weights, out, time })
+        Ok(Instruction::Kernel { op, skip: self.skipped(made, op), inputs, weights, out, time })
+    }
+
+    /// How far into what covers a cut operand the cut starts, in heads.
+    fn skipped(&self, made: &sailplan_ir::Instruction, op: sailplan_ir::Op) -> u64 {
+        let heads = |letter: char| {
+            let operands = made.inputs.iter().enumerate();
+            let mut cut = operands.filter_map(|(index, &input)| {
+                let value = &self.program.instructions[input.index()];
+                let axis = op.row().letters(Operand::Input(index)).chars().position(|other| other == letter)?;
+                let share = self.share(value.tensor, value.layout);
+                (value.layout == Layout::Sharded(axis as u8) && share.start < share.end).then_some(share.start)
+            });
+            cut.next().map_or(0, |start| start / op.atom(letter).max(1))
+        };
+        let pair = op.row().covers;
+        pair.map_or(0, |(cover, covered)| {
+            heads(covered).saturating_sub(heads(cover).saturating_mul(op.covered_by_each()))
+        })
     }
 
     fn collective(&self, index: usize) -> Result<Instruction, Diagnostic> {

@@ -3,8 +3,8 @@
 use super::Source;
 use crate::plan::tensor_name;
 use sailplan_ir::{
-    Action, Algorithm, Choice, CollectiveKind, Diagnostic, Diagnostics, DomainId, Domains, LayerClass, Layout, Price,
-    Program, Role, Stage, TensorId, check_layouts,
+    Action, Algorithm, Choice, CollectiveKind, Diagnostic, Diagnostics, DomainId, Domains, LayerClass, Layout,
+    Partition, Price, Program, Role, Stage, TensorId, check_layouts,
 };
 use std::collections::BTreeSet;
 
@@ -65,10 +65,16 @@ fn stage_problems(source: Source<'_>, stage: &Stage, before: Option<&Stage>) -> 
 }
 
 fn choice_problem(class: &LayerClass, domains: &Domains, choice: &Choice, ranks: usize) -> Option<String> {
-    let covers = |(index, partition): (usize, &sailplan_ir::Partition)| {
-        partition.ranks() == ranks
-            && partition.units(0).start == 0
-            && partition.units(ranks - 1).end == domains.units(DomainId(index as u32))
+    let covers = |(index, partition): (usize, &Partition)| {
+        let (domain, end) = (DomainId(index as u32), |partition: &Partition| partition.units(ranks - 1).end);
+        let starts = partition.ranks() == ranks && partition.units(0).start == 0;
+        let lead = domains.lead(domain).map(|lead| (lead, choice.partitions.get(lead.index())));
+        starts
+            && match lead {
+                Some((lead, Some(dealt))) => *partition == dealt.covering(domains.units(lead), domains.units(domain)),
+                Some((_, None)) => false,
+                None => end(partition) == domains.units(domain) && partition.disjoint(),
+            }
     };
     if ranks == 0 || choice.partitions.len() != domains.count() || !choice.partitions.iter().enumerate().all(covers) {
         return Some("its partitions do not deal every domain to every rank".to_owned());

@@ -195,7 +195,7 @@ impl<'a> Card<'a> {
     pub(crate) fn kernel(
         &mut self,
         logical: &Logical,
-        op: Op,
+        (op, skip): (Op, u64),
         reads: &[Operand<'a>],
         (out, layer): (Operand<'a>, Option<u32>),
     ) -> Result<(), String> {
@@ -206,7 +206,7 @@ impl<'a> Card<'a> {
             .application(op, &reads_of)
             .ok_or_else(|| format!("the model has no {} of {}", op.row().name, named(logical, &reads_of)))?;
         let graph = &logical.classes[logical.segments[segment as usize].class].graph;
-        let held = kernel::result(graph, node, &parts)?;
+        let held = kernel::result(graph, node, skip, &parts)?;
         let value = Value { segment, tensor: node.output.0, held };
         let cache = reads.first().and_then(|first| first.resident(layer)).filter(|_| op.appends());
         match (out, cache) {

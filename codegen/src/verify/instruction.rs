@@ -14,11 +14,11 @@ pub(crate) fn step<'a>(
     let look = Look { reader, places };
     match instruction {
         Instruction::Repeat { .. } => Err("a repeat inside a repeat".to_owned()),
-        Instruction::Kernel { op, inputs, weights, out, .. } => {
+        Instruction::Kernel { op, skip, inputs, weights, out, .. } => {
             let inputs = inputs.iter().map(|name| look.operand(name, true));
             let weights = weights.iter().map(|name| look.operand(name, false));
             let reads: Result<_, String> = inputs.chain(weights).collect();
-            Ok(Step::Kernel { op: *op, reads: reads?, out: look.operand(out, true)? })
+            Ok(Step::Kernel { op: *op, skip: *skip, reads: reads?, out: look.operand(out, true)? })
         }
         Instruction::Slice { buffer, start, end, out, .. } => {
             let columns = Span { start: *start, end: *end };

@@ -1,6 +1,7 @@
 //! What an operator makes of parts of its operands. Equal letters of the operator's row must be cut at corresponding
 //! places, counted in the letter's atoms; at most one letter is cut. A cut letter of the result cuts the result; a cut
-//! letter that is summed gives a partial sum.
+//! letter that is summed gives a partial sum. A letter that covers a cut one may have more than is needed; `skip` then says
+//! how many atoms of the covered letter lie before the first that the operands have.
 
 use super::value::{Held, Span, Terms};
 use sailplan_ir::{Graph, Node, Operand, TensorId};
@@ -16,7 +17,7 @@ struct Letter {
 }
 
 /// How the result is held.
-pub(crate) fn result(graph: &Graph, node: &Node, parts: &[Part]) -> Result<Held, String> {
+pub(crate) fn result(graph: &Graph, node: &Node, skip: u64, parts: &[Part]) -> Result<Held, String> {
     let row = node.op.row();
     let mut known: Vec<Letter> = Vec::new();
     for (index, (&tensor, part)) in node.inputs.iter().zip(parts).enumerate() {
@@ -33,7 +34,9 @@ pub(crate) fn result(graph: &Graph, node: &Node, parts: &[Part]) -> Result<Held,
             }
         }
     }
-    let mut cut = known.iter().filter(|letter| letter.span != Span::of(letter.size));
+    covered(node, skip, &known)?;
+    let covers = |letter: &&Letter| row.covers.is_some_and(|(cover, _)| cover == letter.letter);
+    let mut cut = known.iter().filter(|letter| letter.span != Span::of(letter.size) && !covers(letter));
     let Some(first) = cut.next() else { return Ok(Held::Whole) };
     if cut.next().is_some() {
         return Err("operands are cut along two axes at once".to_owned());
@@ -46,9 +49,31 @@ pub(crate) fn result(graph: &Graph, node: &Node, parts: &[Part]) -> Result<Held,
     if !row.split.contains(first.letter) || axis.is_none() || axis != last {
         return Err(format!("{} needs all of an axis that is cut", row.name));
     }
-    let atom = node.op.atom(Operand::Output, first.letter);
+    let atom = node.op.atom(first.letter);
     let scaled = |bound: u64| bound.checked_mul(atom).ok_or("a cut beyond all bounds");
     Ok(Held::Cut(Span { start: scaled(first.span.start)?, end: scaled(first.span.end)? }))
+}
+
+/// Whether what covers a letter has all that is needed, and `skip` is how far into it the covered part starts.
+fn covered(node: &Node, skip: u64, known: &[Letter]) -> Result<(), String> {
+    let find = |letter| known.iter().find(|known| known.letter == letter);
+    let pair = node.op.row().covers.and_then(|(cover, covered)| Some((find(cover)?.span, find(covered)?.span)));
+    let first = match pair {
+        Some((_, part)) if part.len() == 0 => 0,
+        Some((cover, part)) => {
+            let each = node.op.covered_by_each();
+            let scaled = |bound: u64| bound.saturating_mul(each);
+            if scaled(cover.start) > part.start || scaled(cover.end) < part.end {
+                return Err(format!(
+                    "query heads {}..{} need other KV heads than {}..{}",
+                    part.start, part.end, cover.start, cover.end
+                ));
+            }
+            part.start - scaled(cover.start)
+        }
+        None => 0,
+    };
+    if skip == first { Ok(()) } else { Err(format!("skips {skip} query heads, where {first} lie on other Sails")) }
 }
 
 /// The letters of one operand whose size is a number.
@@ -68,7 +93,7 @@ fn letters(
             }
             continue;
         };
-        let atom = node.op.atom(operand, letter);
+        let atom = node.op.atom(letter);
         let in_atoms =
             |span: Span| span.in_atoms(atom).ok_or_else(|| format!("`{}` is cut inside a head", graph[tensor].name));
         let all = in_atoms(Span::of(size))?;

@@ -41,7 +41,7 @@ pub(crate) struct Block<'a> {
 
 /// One instruction.
 pub(crate) enum Step<'a> {
-    Kernel { op: Op, reads: Vec<Operand<'a>>, out: Operand<'a> },
+    Kernel { op: Op, skip: u64, reads: Vec<Operand<'a>>, out: Operand<'a> },
     Slice { from: usize, columns: Span, out: usize },
     Collective(Meeting<'a>),
     Send { peer: SailId, buffer: usize, tag: u32 },

@@ -127,10 +127,8 @@ fn stage(model: &Model, part: &Part, hop: Option<Hop>) -> Stage {
             let form = form(segment.class, class, part.styles);
             let domains = Domains::of(&class.template);
             let granules = form.granules(&class.template, &domains);
-            let deal = |(index, &granule): (usize, &u64)| {
-                Partition::balanced(domains.units(DomainId(index as u32)), granule, ranks)
-            };
-            let partitions = granules.iter().enumerate().map(deal).collect();
+            let deal = |domain: DomainId| Partition::balanced(domains.units(domain), granules[domain.index()], ranks);
+            let partitions = domains.partitions(deal);
             let prefill = prices(&form.prefill, part.algorithm);
             let decode = prices(&form.decode, part.algorithm);
             let streams = if part.streamed { streams(&class.template, &form) } else { Vec::new() };

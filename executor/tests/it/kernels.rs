@@ -22,7 +22,7 @@ fn run(op: Op, step: Step, inputs: &[&[f32]], vectors: &[&[f32]], columns: u64) 
     let mut cpu = device();
     let rows = if op == Op::LastToken { Dim::Outputs } else { Dim::Tokens };
     let output = Buffer { rows, ..buffer(0, columns) };
-    let mut kernel = Kernel { op, inputs: Vec::new(), weights: Vec::new(), output: Operand::Buffer(output) };
+    let mut kernel = Kernel { op, skip: 0, inputs: Vec::new(), weights: Vec::new(), output: Operand::Buffer(output) };
     for (place, values) in (1..).zip(inputs) {
         let operand = buffer(place, values.len() as u64 / step.tokens);
         cpu.write(operand, step, values).expect("fits");
@@ -97,13 +97,15 @@ fn attended(cpu: &mut Cpu, dtype: DType, step: Step, rows: [&[f32]; 3], kv_colum
     for place in [0, 1] {
         cpu.write(kv, step, rows[1 + place as usize]).expect("fits");
         let inputs = vec![cache(place), Operand::Buffer(kv)];
-        let append = Kernel { op: Op::KvAppend { head_dim: 8 }, inputs, weights: Vec::new(), output: cache(place) };
+        let append =
+            Kernel { op: Op::KvAppend { head_dim: 8 }, skip: 0, inputs, weights: Vec::new(), output: cache(place) };
         cpu.run(&append, step).expect("appended");
     }
     cpu.write(q, step, rows[0]).expect("fits");
     let op = Op::Attention { heads: 6, kv_heads: 3, head_dim: 8 };
     let inputs = vec![Operand::Buffer(q), cache(0), cache(1)];
-    cpu.run(&Kernel { op, inputs, weights: Vec::new(), output: Operand::Buffer(out) }, step).expect("attended");
+    cpu.run(&Kernel { op, skip: 0, inputs, weights: Vec::new(), output: Operand::Buffer(out) }, step)
+        .expect("attended");
     cpu.read(out, step).expect("fits")
 }
 
@@ -168,6 +170,6 @@ fn misfits_are_errors() {
         (Op::Add, vec![far, operand(4)], Vec::new(), operand(4)),
         (Op::Add, vec![odd, operand(4)], Vec::new(), operand(4)),
     ] {
-        assert!(cpu.run(&Kernel { op, inputs, weights, output }, STEP).is_err(), "{op:?}");
+        assert!(cpu.run(&Kernel { op, skip: 0, inputs, weights, output }, STEP).is_err(), "{op:?}");
     }
 }

@@ -43,7 +43,8 @@ fn product(cpu: &mut Cpu, x: &[f32], weight: Weight, tokens: usize) -> Vec<f32> 
     let (input, output) = (buffer(0, weight.columns), buffer(1, weight.rows));
     cpu.write(input, step, x).expect("fits");
     let (inputs, weights) = (vec![Operand::Buffer(input)], vec![weight]);
-    cpu.run(&Kernel { op: Op::Linear, inputs, weights, output: Operand::Buffer(output) }, step).expect("a product");
+    cpu.run(&Kernel { op: Op::Linear, skip: 0, inputs, weights, output: Operand::Buffer(output) }, step)
+        .expect("a product");
     cpu.read(output, step).expect("fits")
 }
 
@@ -108,7 +109,8 @@ fn a_slice_of_a_table_gives_its_rows_and_zeros() {
         let (input, output) = (buffer(0, 1), buffer(1, COLUMNS as u64));
         cpu.write_tokens(input, step, &tokens).expect("fits");
         let (inputs, weights) = (vec![Operand::Buffer(input)], vec![weight]);
-        cpu.run(&Kernel { op: Op::Embed, inputs, weights, output: Operand::Buffer(output) }, step).expect("rows");
+        cpu.run(&Kernel { op: Op::Embed, skip: 0, inputs, weights, output: Operand::Buffer(output) }, step)
+            .expect("rows");
         let row = |row: usize| values[row * COLUMNS..(row + 1) * COLUMNS].to_vec();
         let expected = [row(14), vec![0.0; COLUMNS], row(10), vec![0.0; COLUMNS]].concat();
         assert_eq!(cpu.read(output, step).expect("fits"), expected, "{dtype}");

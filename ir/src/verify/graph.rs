@@ -69,7 +69,7 @@ fn check_shapes(graph: &Graph, node: &Node) -> Result<(), String> {
             return Err(format!("`{}` has {} axes, expected {}", graph[tensor].name, axes.len(), letters.len()));
         }
         for (letter, &dim) in letters.chars().zip(axes) {
-            let atom = node.op.atom(operand, letter);
+            let atom = node.op.atom(letter);
             let counted = in_atoms(dim, atom)
                 .ok_or_else(|| format!("axis {dim} of `{}` is not a multiple of {atom}", graph[tensor].name))?;
             match units.iter().find(|known| known.0 == letter) {
@@ -81,7 +81,19 @@ fn check_shapes(graph: &Graph, node: &Node) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    check_covers(node, &units)
+}
+
+/// A letter that covers another one has as many atoms less as the operator says.
+fn check_covers(node: &Node, units: &[(char, Dim, u64)]) -> Result<(), String> {
+    let count = |letter| units.iter().find(|known| known.0 == letter).and_then(|known| known.1.fixed());
+    let Some((cover, covered)) = node.op.row().covers else { return Ok(()) };
+    let (each, cover, covered) = (node.op.covered_by_each(), count(cover), count(covered));
+    if cover.zip(covered).is_some_and(|(cover, covered)| cover.checked_mul(each) == Some(covered)) {
+        return Ok(());
+    }
+    let said = |count: Option<u64>| count.map_or("?".to_owned(), |count| count.to_string());
+    Err(format!("{each} query heads read one KV head, but there are {} and {}", said(covered), said(cover)))
 }
 
 /// A token takes at least one expert and at most all that there are; the sizes are known to fit the signature.

@@ -76,7 +76,7 @@ pub fn layout_after(template: &Graph, node: NodeId, operands: &[Layout]) -> Opti
         _ => None,
     })?;
     let agrees = operands.iter().enumerate().all(|(index, layout)| {
-        let axis = row.letters(Operand::Input(index)).chars().position(|letter| letter == cut);
+        let axis = row.cut_axis(Operand::Input(index), cut);
         match (axis, layout) {
             (Some(axis), Layout::Sharded(held)) => axis == usize::from(*held),
             (None, Layout::Whole) => true,
