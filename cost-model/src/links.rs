@@ -2,7 +2,7 @@
 //! along a message's path plus the largest (bytes on a medium / its rate), so contention falls out of counting.
 
 use sailplan_ir::{
-    Algorithm, Bytes, BytesPerSecond, Fleet, Links, Message, Pattern, Picoseconds, Routes, SailId, Step,
+    Algorithm, Bytes, BytesPerSecond, Fleet, FleetWire, Links, Message, Pattern, Picoseconds, Routes, SailId, Step,
 };
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -181,6 +181,9 @@ fn time(profile: &Profile, chunk: Bytes, whole: Bytes) -> Picoseconds {
     profile.iter().map(|step| step.time(chunk, whole) * step.count).sum()
 }
 
+/// With more messages than this for each vertex, those to one card are counted together.
+const MANY: usize = 4;
+
 /// Counts what a step puts on every medium; used again for the next step.
 struct Meter {
     carried: Vec<Load>,
@@ -195,22 +198,57 @@ impl Meter {
         messages: &[Message],
         load: &dyn Fn(&Message) -> Load,
     ) -> StepProfile {
-        let mut latency = Picoseconds(0);
-        for message in messages {
-            let mut along = Picoseconds(0);
-            let sent = load(message);
-            for wire in routes.path(group[message.from].index(), group[message.to].index()) {
-                along += wire.latency;
-                let carried = &mut self.carried[wire.medium];
-                if *carried == Load::default() {
-                    self.touched.push((wire.medium, wire.rate));
-                }
-                carried.chunks += sent.chunks;
-                carried.wholes += sent.wholes;
-            }
-            latency = latency.max(along);
-        }
+        let many = messages.len() > MANY * routes.vertices();
+        let latency = if many {
+            self.together(routes, group, messages, load)
+        } else {
+            let walk = |message: &Message| {
+                let wires = routes.path(group[message.from].index(), group[message.to].index());
+                wires.map(|wire| self.carry(wire, load(message))).sum()
+            };
+            messages.iter().map(walk).max().unwrap_or_default()
+        };
         StepProfile { count: 1, latency, loads: self.fullest() }
+    }
+
+    /// Many messages: those to one card flow together down the tree of its paths, so that each wire is visited once.
+    fn together(
+        &mut self,
+        routes: &Routes,
+        group: &[SailId],
+        messages: &[Message],
+        load: &dyn Fn(&Message) -> Load,
+    ) -> Picoseconds {
+        let mut to_each: Vec<Vec<&Message>> = vec![Vec::new(); group.len()];
+        messages.iter().for_each(|message| to_each[message.to].push(message));
+        let mut longest = Picoseconds(0);
+        for (to, messages) in to_each.iter().enumerate().filter(|(_, messages)| !messages.is_empty()) {
+            let to = group[to].index();
+            let mut flows = vec![Load::default(); routes.vertices()];
+            messages.iter().for_each(|message| flows[group[message.from].index()].add(load(message)));
+            for (at, wire) in routes.towards(to).rev() {
+                let flow = std::mem::take(&mut flows[at]);
+                if flow != Load::default() {
+                    self.carry(wire, flow);
+                    flows[wire.to].add(flow);
+                }
+            }
+            let mut along = vec![Picoseconds(0); routes.vertices()];
+            routes.towards(to).for_each(|(at, wire)| along[at] = along[wire.to] + wire.latency);
+            let latest = messages.iter().map(|message| along[group[message.from].index()]).max();
+            longest = longest.max(latest.unwrap_or_default());
+        }
+        longest
+    }
+
+    /// Puts a load on a wire's medium; what it takes to cross.
+    fn carry(&mut self, wire: &FleetWire, sent: Load) -> Picoseconds {
+        let carried = &mut self.carried[wire.medium];
+        if *carried == Load::default() {
+            self.touched.push((wire.medium, wire.rate));
+        }
+        carried.add(sent);
+        wire.latency
     }
 
     /// For each rate the loads that can take the longest: those that no other covers.
@@ -252,6 +290,11 @@ impl Load {
         }
     }
 
+    fn add(&mut self, other: Self) {
+        self.chunks += other.chunks;
+        self.wholes += other.wholes;
+    }
+
     fn times(self, count: u64) -> Self {
         Self { chunks: self.chunks * count, wholes: self.wholes * count }
     }
@@ -266,5 +309,39 @@ impl StepProfile {
         let on_wire =
             |(rate, load): &(BytesPerSecond, Load)| rate.time(chunk.times(load.chunks) + whole.times(load.wholes));
         self.latency + self.loads.iter().map(on_wire).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages to one card counted together, against each message along its own path.
+    #[test]
+    fn trees_carry_what_paths_carry() {
+        for name in ["innerjib7ea-x16-ring", "innerjib7ea-x16-star", "innerjib7ea-x8-mesh", "home-cluster-x5"] {
+            let text = crate::shipped_fleet(name).expect("it is shipped");
+            let fleet = crate::parse_fleet(name, text).expect("it is sound");
+            let collectives = Collectives::new(&fleet);
+            let routes = &collectives.routes;
+            for group in [fleet.ids().collect::<Vec<_>>(), fleet.ids().skip(1).step_by(2).collect()] {
+                for pattern in [Pattern::AllToAll, Pattern::from(sailplan_ir::CollectiveKind::AllReduce)] {
+                    for &algorithm in pattern.algorithms() {
+                        for step in pattern.schedule(algorithm, group.len()).into_iter().flatten() {
+                            let load = |message: &Message| Load::of(message, pattern.chunks(group.len()));
+                            let walked = collectives.meter.borrow_mut().step(routes, &group, &step, &load);
+                            let mut meter = collectives.meter.borrow_mut();
+                            let latency = meter.together(routes, &group, &step, &load);
+                            let sorted = |mut loads: Vec<(BytesPerSecond, Load)>| {
+                                loads.sort_by_key(|(rate, load)| (rate.0, load.chunks, load.wholes));
+                                loads
+                            };
+                            assert_eq!(latency, walked.latency, "{name}: {algorithm}");
+                            assert!(sorted(meter.fullest()) == sorted(walked.loads), "{name}: {algorithm}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

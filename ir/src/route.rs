@@ -9,7 +9,16 @@ use std::collections::VecDeque;
 /// The wires of a fleet and, from every vertex to every other, the first wire of a path with the fewest hops.
 pub struct Routes {
     wires: Vec<Wire>,
-    next: Vec<Vec<Option<usize>>>,
+    /// By destination.
+    trees: Vec<Tree>,
+}
+
+/// All paths to one vertex: they form a tree.
+struct Tree {
+    /// For every vertex, the first wire of its path.
+    next: Vec<Option<usize>>,
+    /// The vertices that have a path, nearest first.
+    order: Vec<usize>,
 }
 
 impl Routes {
@@ -23,8 +32,8 @@ impl Routes {
         for (index, wire) in wires.iter().enumerate() {
             graph.add_edge(vertices[wire.from], vertices[wire.to], index);
         }
-        let next = vertices.iter().map(|&to| towards(&graph, to)).collect();
-        Self { wires, next }
+        let trees = vertices.iter().map(|&to| towards(&graph, to)).collect();
+        Self { wires, trees }
     }
 
     /// Both directions of every link that is up, as [`Fleet::wires`] lists them.
@@ -33,20 +42,32 @@ impl Routes {
         &self.wires
     }
 
+    /// Cards, switches and whatever else links join.
+    #[must_use]
+    pub fn vertices(&self) -> usize {
+        self.trees.len()
+    }
+
     /// The wires from one vertex to another; empty when they are the same or not connected.
     pub fn path(&self, from: usize, to: usize) -> impl Iterator<Item = &Wire> {
         let mut at = from;
         std::iter::from_fn(move || {
-            let wire = &self.wires[self.next[to][at]?];
+            let wire = &self.wires[self.trees[to].next[at]?];
             at = wire.to;
             Some(wire)
         })
     }
+
+    /// Every vertex with a path to `to`, nearest first, and the first wire of its path.
+    pub fn towards(&self, to: usize) -> impl DoubleEndedIterator<Item = (usize, &Wire)> {
+        let Tree { next, order } = &self.trees[to];
+        order.iter().filter_map(|&at| Some((at, &self.wires[next[at]?])))
+    }
 }
 
-/// For every vertex, the first wire of its path to `to`.
-fn towards(graph: &DiGraph<(), usize>, to: NodeIndex) -> Vec<Option<usize>> {
+fn towards(graph: &DiGraph<(), usize>, to: NodeIndex) -> Tree {
     let mut next: Vec<Option<usize>> = vec![None; graph.node_count()];
+    let mut order = Vec::new();
     let mut queue = VecDeque::from([to]);
     while let Some(here) = queue.pop_front() {
         let mut edges: Vec<(usize, NodeIndex)> = graph
@@ -57,9 +78,10 @@ fn towards(graph: &DiGraph<(), usize>, to: NodeIndex) -> Vec<Option<usize>> {
         for (wire, from) in edges {
             if from != to && next[from.index()].is_none() {
                 next[from.index()] = Some(wire);
+                order.push(from.index());
                 queue.push_back(from);
             }
         }
     }
-    next
+    Tree { next, order }
 }

@@ -113,7 +113,7 @@ fn extend(
             improve(slot, Reached { objective: before + cost, start: group.start, from, first_segment: first });
         }
     }
-    stages.known.insert(stages.key(group), known);
+    stages.known.insert(stages.space.key(group), known);
 }
 
 /// As `extend` where memory is left out of account: a stage then costs the sum of its segments, so the best first segment
@@ -200,13 +200,9 @@ impl<'a> Stages<'a> {
         Self { space, alike, wanted, known: BTreeMap::new(), mixes, least, exact: true }
     }
 
-    fn key(&self, group: &Interval) -> (usize, usize) {
-        if self.space.uniform { (0, group.len()) } else { (group.start, group.end) }
-    }
-
     /// The costs known on a group, to be put back.
     fn take(&mut self, group: &Interval) -> Vec<Known> {
-        self.known.remove(&self.key(group)).unwrap_or_else(|| vec![None; self.wanted.len()])
+        self.known.remove(&self.space.key(group)).unwrap_or_else(|| vec![None; self.wanted.len()])
     }
 
     fn cost(&mut self, group: &Interval, segments: Range<usize>, known: &mut [Known]) -> Option<Picoseconds> {

@@ -7,7 +7,7 @@ use crate::price::{Priced, Site};
 use crate::repertoire::{Formed, Repertoire};
 use crate::shares;
 use crate::space::Manner;
-use crate::table::{Exchanges, PHASES, PriceTable, price_tables};
+use crate::table::{Exchanges, PHASES, PriceTable, price_tables, prices_of};
 use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Phase, must_sustain};
 use sailplan_ir::{
@@ -203,7 +203,9 @@ impl<'a> Station<'a> {
             let partitions: Vec<Partition> =
                 options.iter().map(|options| options[round.min(options.len() - 1)].clone()).collect();
             let site = Site::new(costs, group, &partitions);
-            let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut exchanges);
+            let options = |way: usize| repertoire.domains[way].map_or(1, |domain| options[domain].len());
+            let wanted = |way: usize| round < options(way);
+            let tables = prices_of(&repertoire.choices, &repertoire.rates, (&site, &wanted), &mut exchanges);
             tables.map(|table| manner.restrict(table, &repertoire.choices))
         };
         let rounds = (0..most).map(round).collect();
@@ -218,8 +220,8 @@ impl<'a> Station<'a> {
         let domains = &self.repertoire.choices.template.domains;
         // What covers a domain goes with it.
         let led = |index: usize| domains.lead(DomainId(index as u32)).is_some();
-        let all = self.options.iter().enumerate();
-        let allowed = all.map(|(index, options)| (0..if led(index) { 1 } else { options.len() }).collect()).collect();
+        let one = |index: usize| if led(index) { vec![0] } else { self.undominated(index) };
+        let allowed = (0..self.options.len()).map(one).collect();
         let (mut best, mut ahead) = (None, None);
         self.branch(allowed, &mut ahead, &mut best);
         let partition = |shares: &[usize], index: usize| {
@@ -228,6 +230,23 @@ impl<'a> Station<'a> {
         };
         let partitions = |shares: &[usize]| (0..shares.len()).map(|index| partition(shares, index)).collect();
         best.map(|found: Found| self.point(partitions(&found.shares), found.selection, found.cost)).transpose()
+    }
+
+    /// The shares of a domain but for those that are slower in no way than another's, or as fast in all and later.
+    fn undominated(&self, domain: usize) -> Vec<usize> {
+        let ways = self.repertoire.domains.iter().enumerate().filter(|(_, other)| **other == Some(domain));
+        let ways: Vec<usize> = ways.map(|(way, _)| way).collect();
+        let times = |share: usize| {
+            let tables = [&self.rounds[share][0], &self.rounds[share][1]];
+            ways.iter().flat_map(move |&way| tables.map(|table| table.time(way).unwrap_or(Picoseconds::NEVER)))
+        };
+        let slower = |share: usize, other: usize| {
+            let later = share > other;
+            let pairs = || times(share).zip(times(other));
+            pairs().all(|(ours, theirs)| ours >= theirs) && (later || pairs().any(|(ours, theirs)| ours > theirs))
+        };
+        let shares = 0..self.options[domain].len();
+        shares.clone().filter(|&share| !shares.clone().any(|other| other != share && slower(share, other))).collect()
     }
 
     fn branch(&self, allowed: Vec<Vec<usize>>, ahead: &mut Option<Ahead>, best: &mut Option<Found>) {

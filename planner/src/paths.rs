@@ -99,9 +99,11 @@ impl Walk<'_> {
     /// nearer they are, the fewer states are looked at.
     pub(crate) fn fastest(&self, ahead: &Ahead, most: Cost) -> Option<(Selection, Cost)> {
         let mut marks = vec![Mark { cost: Cost::default(), prefill: 0, decode: 0, parent: 0, edges: [0, 0] }];
-        let mut live = 0..1;
+        let (mut live, mut places) = (0..1, Vec::new());
         for (step, ahead) in self.trellis.steps.iter().zip(&ahead.0[1..]) {
-            live = self.onward(step, (ahead, most), live, &mut marks);
+            places.clear();
+            places.resize(step.next * step.next, usize::MAX);
+            live = self.onward(step, (ahead, most), live, (&mut marks, &mut places));
         }
         let best = live.min_by_key(|&mark| marks[mark].cost)?;
         Some((self.trace(&marks, best), marks[best].cost))
@@ -113,27 +115,33 @@ impl Walk<'_> {
         step: &Step,
         (ahead, most): (&[Cost], Cost),
         live: Range<usize>,
-        marks: &mut Vec<Mark>,
+        (marks, places): (&mut Vec<Mark>, &mut [usize]),
     ) -> Range<usize> {
         let costs = [self.costs(step, 0), self.costs(step, 1)];
         let first = marks.len();
         for parent in live {
             let Mark { cost, prefill, decode, .. } = marks[parent];
+            let late = step.leaving(decode);
             for early in step.leaving(prefill) {
                 let edge = step.edges[early];
-                let cost = cost.plus(costs[0][edge.making]);
-                let same = |&late: &usize| step.kind(step.edges[late]) == step.kind(edge);
-                for late in step.leaving(decode).filter(same) {
-                    let (to, making) = (step.edges[late].to, step.edges[late].making);
-                    let cost = cost.plus(costs[1][making]);
-                    if cost.plus(ahead[to * step.next + edge.to]) >= most {
+                let (cost, kind) = (cost.plus(costs[0][edge.making]), step.kind(edge));
+                if cost >= most {
+                    continue;
+                }
+                for (late, other) in late.clone().zip(&step.edges[late.clone()]) {
+                    let place = other.to * step.next + edge.to;
+                    let cost = cost.plus(costs[1][other.making]);
+                    if step.kind(*other) != kind || cost.plus(ahead[place]) >= most {
                         continue;
                     }
-                    let mark = Mark { cost, prefill: edge.to, decode: to, parent, edges: [early, late] };
-                    match marks[first..].iter_mut().find(|known| (known.prefill, known.decode) == (edge.to, to)) {
+                    let mark = Mark { cost, prefill: edge.to, decode: other.to, parent, edges: [early, late] };
+                    match marks.get_mut(places[place]) {
                         Some(known) if known.cost <= cost => {}
                         Some(known) => *known = mark,
-                        None => marks.push(mark),
+                        None => {
+                            places[place] = marks.len();
+                            marks.push(mark);
+                        }
                     }
                 }
             }

@@ -9,7 +9,6 @@ use sailplan_ir::{
     Bytes, CollectiveKind, DomainId, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price, Resources, Role,
     SailId, TensorId,
 };
-use std::collections::BTreeMap;
 
 /// A group with one partition for every domain of a class.
 pub(crate) struct Site<'a> {
@@ -41,18 +40,21 @@ pub(crate) fn local(template: &Template, (tensor, layout): (TensorId, Layout), u
 
 impl<'a> Site<'a> {
     pub(crate) fn new(costs: &'a CostModel<'a>, group: &'a [SailId], partitions: &'a [Partition]) -> Self {
-        let sort = |rank: usize| -> (u16, Vec<u64>) {
-            let shares = partitions.iter().map(|partition| partition.units(rank)).map(|units| units.end - units.start);
-            (costs.kind_number(group[rank]), shares.collect())
+        let share = |partition: &Partition, rank: usize| {
+            let units = partition.units(rank);
+            units.end - units.start
         };
-        let mut known: BTreeMap<(u16, Vec<u64>), usize> = BTreeMap::new();
-        let (mut sorts, mut sort_of) = (Vec::new(), Vec::new());
+        let alike = |a: usize, b: usize| {
+            costs.kind_number(group[a]) == costs.kind_number(group[b])
+                && partitions.iter().all(|partition| share(partition, a) == share(partition, b))
+        };
+        let (mut sorts, mut sort_of): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         for rank in 0..group.len() {
-            let index = *known.entry(sort(rank)).or_insert_with(|| {
+            let known = sorts.iter().position(|&other| alike(other, rank));
+            sort_of.push(known.unwrap_or_else(|| {
                 sorts.push(rank);
                 sorts.len() - 1
-            });
-            sort_of.push(index);
+            }));
         }
         Self { costs, group, partitions, sorts, sort_of }
     }

@@ -1,5 +1,5 @@
 //! The space of placements: groups of consecutive cards, the points of every class on each, and what passes between
-//! stages. Equal cards with equal links collapse groups to their size.
+//! stages. Where links are alike, groups with the same kinds of cards in the same order are one.
 
 use crate::Progress;
 use crate::front::{Detail, Point, Station};
@@ -67,6 +67,8 @@ pub(crate) struct Space<'a> {
     pub(crate) largest: usize,
     /// Whether groups of one size cost the same wherever they stand.
     pub(crate) uniform: bool,
+    /// For each group the first one with the same kinds of cards, where links are alike.
+    twins: BTreeMap<Bounds, Bounds>,
     /// Whether memory is left out of account: a relaxation, whose optimum is the optimum when it happens to fit.
     pub(crate) relaxed: bool,
     /// Whether weights of layers may stay on the host.
@@ -103,7 +105,7 @@ impl<'a> Space<'a> {
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let largest = family.largest.unwrap_or(usize::MAX).min(cards);
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
-        let (complete, fronts) = (true, BTreeMap::new());
+        let (complete, fronts, twins) = (true, BTreeMap::new(), BTreeMap::new());
         let caches = model.graph.with_role(Role::Cache).map(|id| model.graph[id].bytes(costs.request.decode_limit()));
         let whole = model.weight_bytes() + caches.sum();
         let mut space = Self {
@@ -113,6 +115,7 @@ impl<'a> Space<'a> {
             cards,
             largest,
             uniform,
+            twins,
             relaxed,
             stream,
             complete,
@@ -121,8 +124,22 @@ impl<'a> Space<'a> {
             only,
             fronts,
         };
+        space.twins = space.alike();
         space.fill(progress)?;
         Ok(space)
+    }
+
+    fn alike(&self) -> BTreeMap<Bounds, Bounds> {
+        if self.uniform || matches!(self.costs.fleet.links, Links::Edges(_)) {
+            return BTreeMap::new();
+        }
+        let mut first: BTreeMap<Vec<u16>, Bounds> = BTreeMap::new();
+        let first_alike = |group: Interval| {
+            let kinds = sails(&group).into_iter().map(|sail| self.costs.kind_number(sail)).collect();
+            let bounds = (group.start, group.end);
+            (bounds, *first.entry(kinds).or_insert(bounds))
+        };
+        self.groups().into_iter().map(first_alike).collect()
     }
 
     fn fill(&mut self, progress: Option<&dyn Fn(Progress)>) -> Result<(), String> {
@@ -170,8 +187,9 @@ impl<'a> Space<'a> {
     }
 
     /// Groups that cost the same share a key.
-    fn key(&self, group: &Interval) -> Bounds {
-        if self.uniform { (0, group.len()) } else { (group.start, group.end) }
+    pub(crate) fn key(&self, group: &Interval) -> Bounds {
+        let bounds = (group.start, group.end);
+        if self.uniform { (0, group.len()) } else { self.twins.get(&bounds).copied().unwrap_or(bounds) }
     }
 
     /// Points of every class on a group.

@@ -27,6 +27,11 @@ impl PriceTable {
         self.times[self.starts[class] + way]
     }
 
+    /// Of a way by its number among those of all classes.
+    pub(crate) fn time(&self, way: usize) -> Option<Picoseconds> {
+        self.times[way]
+    }
+
     /// The ways of a class.
     pub(crate) fn of(&self, class: usize) -> &[Option<Picoseconds>] {
         let end = self.starts.get(class + 1).copied().unwrap_or(self.times.len());
@@ -237,6 +242,16 @@ pub(crate) fn price_tables(
     site: &Site<'_>,
     exchanges: &mut Exchanges,
 ) -> [PriceTable; 2] {
+    prices_of(choices, rates, (site, &|_| true), exchanges)
+}
+
+/// As `price_tables`, of those ways only, by number, that are wanted.
+pub(crate) fn prices_of(
+    choices: &Choices,
+    rates: &Rates,
+    (site, wanted): (&Site<'_>, &dyn Fn(usize) -> bool),
+    exchanges: &mut Exchanges,
+) -> [PriceTable; 2] {
     let border = |partition: &Partition| if partition.divides() { partition.border() } else { 0 };
     let pricing = Pricing {
         site,
@@ -252,7 +267,7 @@ pub(crate) fn price_tables(
         let mut times = Vec::with_capacity(rates.kernels[phase].len());
         for (class, entry) in choices.classes.iter().enumerate() {
             for way in &entry.ways {
-                let possible = legal[class] && way.inputs.iter().all(|&input| legal[input]);
+                let possible = wanted(times.len()) && legal[class] && way.inputs.iter().all(|&input| legal[input]);
                 let price = possible.then(|| pricing.price(phase, (class, times.len()), way, exchanges));
                 times.push(price.flatten());
             }
