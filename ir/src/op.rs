@@ -99,6 +99,8 @@ pub struct Row {
     pub contract: &'static str,
     /// Pairs `(g, h)`: a part over a slice of `h` needs of `g` only what covers it, which parts may have in common.
     pub covers: Option<(char, char)>,
+    /// Inputs in which the operator is linear, taken together: of partial sums it makes a partial sum.
+    pub linear: &'static [usize],
 }
 
 impl Op {
@@ -120,7 +122,12 @@ impl Op {
             Self::LastToken => ("last_token", "td->od", "d", ""),
         };
         let covers = if matches!(self, Self::Attention { .. }) { Some(('g', 'h')) } else { None };
-        Row { name, signature, split, contract, covers }
+        let linear: &[usize] = match self {
+            Self::Add => &[0, 1],
+            Self::Linear | Self::LastToken => &[0],
+            _ => &[],
+        };
+        Row { name, signature, split, contract, covers, linear }
     }
 
     /// Elements that must stay together along an axis that carries letter `h` or `g`: a head. 1 for every other letter.

@@ -2,7 +2,7 @@
 
 use crate::saturate::{Choices, WayAction, saturate};
 use sailplan_ir::Layout::{Host, Partial, Sharded, Whole};
-use sailplan_ir::{Layout, Role};
+use sailplan_ir::{DType, Dim, Graph, Layout, Node, Op, Role};
 
 /// Choices of one class of a small grouped-query decoder.
 fn choices(class: &str) -> Choices {
@@ -160,4 +160,33 @@ fn saturation_stays_small() {
     assert_eq!(sizes, [(11, 8, 3), (127, 70, 3), (21, 15, 4)]);
     let stats = mixture().stats;
     assert_eq!((stats.nodes, stats.classes, stats.iterations), (122, 73, 3));
+}
+
+/// `x + (w2·(w1·x) + w4·(w3·x))`: the two products over cut sums are added before they are reduced, once.
+#[test]
+fn partial_sums_are_added_before_one_all_reduce() {
+    let mut graph = Graph::default();
+    let hidden = [Dim::Tokens, Dim::Fixed(64)];
+    let x = graph.tensor("x", &hidden, DType::F32, Role::Input);
+    let weight = |graph: &mut Graph, name: &str, rows, columns| {
+        graph.tensor(name, &[Dim::Fixed(rows), Dim::Fixed(columns)], DType::F32, Role::Weight)
+    };
+    let node = |graph: &mut Graph, op, inputs: Vec<_>, name: &str, width| {
+        let output = graph.tensor(name, &[Dim::Tokens, Dim::Fixed(width)], DType::F32, Role::Value);
+        graph.nodes.push(Node { op, inputs, output });
+        output
+    };
+    let mut branches = Vec::new();
+    for (up, down) in [("w1", "w2"), ("w3", "w4")] {
+        let weights = [weight(&mut graph, up, 128, 64), weight(&mut graph, down, 64, 128)];
+        let inner = node(&mut graph, Op::Linear, vec![x, weights[0]], &format!("{up}.x"), 128);
+        branches.push(node(&mut graph, Op::Linear, vec![inner, weights[1]], &format!("{down}.x"), 64));
+    }
+    let both = node(&mut graph, Op::Add, branches, "both", 64);
+    node(&mut graph, Op::Add, vec![x, both], "out", 64);
+    let choices = saturate(&graph, false).unwrap();
+    assert!(can(&choices, "both", Partial, "compute", &[Partial, Partial]));
+    assert!(can(&choices, "both", Whole, "all-reduce", &[Partial]));
+    assert!(can(&choices, "both", Sharded(1), "reduce-scatter", &[Partial]));
+    assert!(!can(&choices, "out", Partial, "compute", &[Whole, Partial]), "x would be added by every rank");
 }

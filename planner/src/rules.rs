@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | split | `op(a…)` = `all-gather.j(op(slice.j a…))` for an output letter j | every operand whole |
 //! | contract | `op(a…)` = `all-reduce(op(slice.k a…))` for a summed letter k | every operand whole |
+//! | linear | `op(all-reduce p…, a…)` = `all-reduce(op(p…, a…))` for the inputs in which `op` is linear | every other operand whole |
 //! | cancel | `slice.a(all-gather.a p)` = `p` | none |
 //! | scatter | `slice.a(all-reduce p)` = `reduce-scatter.a p` | none |
 //! | reduce | `all-reduce p` = `all-gather.a(reduce-scatter.a p)` | the axis can be cut |
@@ -41,6 +42,10 @@ enum Guard {
         cut: usize,
         axis: u8,
     },
+    /// These operands are whole.
+    Beside {
+        whole: Vec<usize>,
+    },
     /// The tensor of `?p` can be cut along `axis` and is no cache.
     Cuttable {
         axis: u8,
@@ -58,6 +63,7 @@ pub(crate) fn rules(template: &Template) -> Vec<Rule> {
             let row = op.row();
             table.extend(row.split.chars().filter_map(|letter| operator_rule(op, index, arity, letter, false)));
             table.extend(row.contract.chars().filter_map(|letter| operator_rule(op, index, arity, letter, true)));
+            table.extend(linear_rule(op, index, arity));
         }
     }
     let axes = template.graph.tensors.iter().map(|tensor| tensor.axes.len()).max().unwrap_or(0) as u8;
@@ -89,6 +95,20 @@ fn operator_rule(op: Op, index: usize, arity: usize, letter: char, contract: boo
         left: format!("(op@{index} {})", whole.join(" ")),
         right,
         guard: Guard::Whole { operands: arity, cut, axis },
+    })
+}
+
+fn linear_rule(op: Op, index: usize, arity: usize) -> Option<Rule> {
+    let row = op.row();
+    let side = |partial: &dyn Fn(usize) -> String| {
+        let operand = |input: usize| if row.linear.contains(&input) { partial(input) } else { format!("?a{input}") };
+        format!("(op@{index} {})", (0..arity).map(operand).collect::<Vec<_>>().join(" "))
+    };
+    (!row.linear.is_empty()).then(|| Rule {
+        name: format!("linear {} @{index}/{arity}", row.name),
+        left: side(&|input| format!("(all-reduce ?a{input})")),
+        right: format!("(all-reduce {})", side(&|input| format!("?a{input}"))),
+        guard: Guard::Beside { whole: (0..arity).filter(|input| !row.linear.contains(input)).collect() },
     })
 }
 
@@ -127,6 +147,9 @@ impl Guard {
         let template = &egraph.analysis.template;
         match *self {
             Self::None => true,
+            Self::Beside { ref whole } => whole
+                .iter()
+                .all(|operand| fact(format!("?a{operand}")).is_some_and(|fact| fact.layout == Layout::Whole)),
             Self::Whole { operands, cut, axis } => {
                 let whole = |operand| fact(format!("?a{operand}")).filter(|fact| fact.layout == Layout::Whole);
                 (0..operands).all(|operand| whole(operand).is_some())

@@ -206,7 +206,7 @@ impl<'a> Card<'a> {
             .application(op, &reads_of)
             .ok_or_else(|| format!("the model has no {} of {}", op.row().name, named(logical, &reads_of)))?;
         let graph = &logical.classes[logical.segments[segment as usize].class].graph;
-        let held = kernel::result(graph, node, skip, &parts)?;
+        let held = kernel::result(graph, (node, (segment, node.output.0)), skip, &parts)?;
         let value = Value { segment, tensor: node.output.0, held };
         let cache = reads.first().and_then(|first| first.resident(layer)).filter(|_| op.appends());
         match (out, cache) {
@@ -229,9 +229,9 @@ impl<'a> Card<'a> {
             let value = self.read(*buffer)?;
             let axis = logical.tensor(value).axes.len().saturating_sub(1);
             return match value.held {
-                Held::Whole => Ok((Read::Value(value), None)),
-                Held::Cut(span) => Ok((Read::Value(value), Some((axis, span)))),
-                Held::Partial(..) => Err(format!("reads a partial sum of {}", logical.name(value))),
+                Held::Whole => Ok((Read::Value(value), kernel::Part::Whole)),
+                Held::Cut(span) => Ok((Read::Value(value), kernel::Part::Cut(axis, span))),
+                Held::Partial(sums) => Ok((Read::Value(value), kernel::Part::Partial(sums))),
             };
         }
         let (resident, place) = operand.resident(layer).ok_or("names a weight or a cache of another layer")?;
@@ -242,7 +242,7 @@ impl<'a> Card<'a> {
         let part = holding
             .cut
             .filter(|(axis, span)| size(*axis) != Some(span.len()))
-            .map(|(axis, span)| (usize::from(axis), span));
+            .map_or(kernel::Part::Whole, |(axis, span)| kernel::Part::Cut(usize::from(axis), span));
         if let Some(streamed) = holding.shard(place)
             && !self.staged.intact(streamed)
         {

@@ -3,11 +3,17 @@
 //! letter that is summed gives a partial sum. A letter that covers a cut one may have more than is needed; `skip` then says
 //! how many atoms of the covered letter lie before the first that the operands have.
 
-use super::value::{Held, Span, Terms};
+use super::value::{Held, Span, Sums, Terms};
 use sailplan_ir::{Graph, Node, Operand, TensorId};
 
-/// How one operand is held: the axis that is cut, and where.
-pub(crate) type Part = Option<(usize, Span)>;
+/// How one operand is held.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    Whole,
+    /// The axis that is cut, and where.
+    Cut(usize, Span),
+    Partial(Sums),
+}
 
 /// A letter with the part of it that an operand has, in atoms.
 struct Letter {
@@ -16,9 +22,17 @@ struct Letter {
     size: u64,
 }
 
-/// How the result is held.
-pub(crate) fn result(graph: &Graph, node: &Node, skip: u64, parts: &[Part]) -> Result<Held, String> {
+/// How the result is held, which is the tensor `of` of a segment.
+pub(crate) fn result(
+    graph: &Graph,
+    (node, of): (&Node, (u32, u32)),
+    skip: u64,
+    parts: &[Part],
+) -> Result<Held, String> {
     let row = node.op.row();
+    if parts.iter().any(|part| matches!(part, Part::Partial(..))) {
+        return partial(node, parts);
+    }
     let mut known: Vec<Letter> = Vec::new();
     for (index, (&tensor, part)) in node.inputs.iter().zip(parts).enumerate() {
         for letter in letters(graph, node, Operand::Input(index), (tensor, *part))? {
@@ -42,7 +56,7 @@ pub(crate) fn result(graph: &Graph, node: &Node, skip: u64, parts: &[Part]) -> R
         return Err("operands are cut along two axes at once".to_owned());
     }
     if row.contract.contains(first.letter) {
-        return Ok(Held::Partial(Terms { letter: first.letter, span: first.span, size: first.size }));
+        return Ok(Held::Partial(Sums::one(Terms { of, letter: first.letter, span: first.span, size: first.size })));
     }
     let axis = row.output().chars().position(|letter| letter == first.letter);
     let last = graph[node.output].axes.len().checked_sub(1);
@@ -52,6 +66,24 @@ pub(crate) fn result(graph: &Graph, node: &Node, skip: u64, parts: &[Part]) -> R
     let atom = node.op.atom(first.letter);
     let scaled = |bound: u64| bound.checked_mul(atom).ok_or("a cut beyond all bounds");
     Ok(Held::Cut(Span { start: scaled(first.span.start)?, end: scaled(first.span.end)? }))
+}
+
+/// What a linear operator makes of partial sums and of whole operands beside them.
+fn partial(node: &Node, parts: &[Part]) -> Result<Held, String> {
+    let row = node.op.row();
+    let mut sums: Option<Sums> = None;
+    for (input, part) in parts.iter().enumerate() {
+        sums = match (part, row.linear.contains(&input)) {
+            (Part::Partial(more), true) => match sums {
+                Some(sums) => Some(sums.with(*more).ok_or("adds up one sum twice, or too many")?),
+                None => Some(*more),
+            },
+            (Part::Whole, false) => sums,
+            (Part::Partial(..), false) => return Err(format!("{} reads a partial sum", row.name)),
+            (_, _) => return Err(format!("{} reads a partial sum and what is none", row.name)),
+        };
+    }
+    sums.map(Held::Partial).ok_or_else(|| format!("{} of no partial sum", row.name))
 }
 
 /// Whether what covers a letter has all that is needed, and `skip` is how far into it the covered part starts.
@@ -86,7 +118,10 @@ fn letters(
     let mut found = Vec::new();
     let axes = node.op.row().letters(operand).chars().zip(&graph[tensor].axes);
     for (axis, (letter, dim)) in axes.enumerate() {
-        let cut = part.filter(|(cut, _)| *cut == axis).map(|(_, span)| span);
+        let cut = match part {
+            Part::Cut(cut, span) if cut == axis => Some(span),
+            _ => None,
+        };
         let Some(size) = dim.fixed() else {
             if cut.is_some() {
                 return Err(format!("`{}` is cut along its {dim}", graph[tensor].name));

@@ -3,7 +3,7 @@
 use super::card::width;
 use super::machine::Machine;
 use super::script::Meeting;
-use super::value::{Held, Span, Terms, Value, tile, tile_in_order};
+use super::value::{Held, Span, Sums, Value, tile_in_order};
 use sailplan_ir::CollectiveKind;
 
 impl Machine<'_> {
@@ -69,16 +69,14 @@ impl Machine<'_> {
 
     fn reduce(&mut self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<(), String> {
         let values = self.values(group, meetings)?;
-        let terms = |value: &Value| match value.held {
-            Held::Partial(terms) => Some(terms),
+        let sums = |value: &Value| match value.held {
+            Held::Partial(sums) => Some(sums),
             _ => None,
         };
-        let all: Option<Vec<Terms>> = values.iter().map(terms).collect();
+        let all: Option<Vec<Sums>> = values.iter().map(sums).collect();
         let name = || self.logical().name(values[0]);
         let all = all.ok_or_else(|| format!("adds up {}, which is no partial sum", name()))?;
-        let Terms { letter, size, .. } = all[0];
-        let same = all.iter().all(|terms| (terms.letter, terms.size) == (letter, size));
-        if !same || !tile(all.iter().map(|terms| terms.span), size) {
+        if !Sums::complete(&all) {
             return Err(format!("the contributions do not add up to {}", name()));
         }
         if meetings[0].kind == CollectiveKind::AllReduce {

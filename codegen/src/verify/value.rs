@@ -19,17 +19,62 @@ pub(crate) enum Held {
     Whole,
     /// These columns.
     Cut(Span),
-    /// The contribution of some terms of a sum that makes it.
-    Partial(Terms),
+    /// A contribution to sums that make it.
+    Partial(Sums),
 }
+
+/// Some terms of each of several sums that are added up. An all-reduce adds up all of them at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sums([Option<Terms>; MOST_SUMS]);
+
+/// More partial sums than this are not added up before they are reduced.
+const MOST_SUMS: usize = 4;
 
 /// Some terms of the sum over one letter of an operator. An operator may sum over several; terms of different sums do not
 /// add up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Terms {
+    /// The segment and the tensor that the sum makes.
+    pub(crate) of: (u32, u32),
     pub(crate) letter: char,
     pub(crate) span: Span,
     pub(crate) size: u64,
+}
+
+impl Sums {
+    pub(crate) fn one(terms: Terms) -> Self {
+        let mut sums = Self([None; MOST_SUMS]);
+        sums.0[0] = Some(terms);
+        sums
+    }
+
+    pub(crate) fn terms(&self) -> impl Iterator<Item = &Terms> {
+        self.0.iter().flatten()
+    }
+
+    /// The sums of both; `None` when one is in both, or they are too many.
+    pub(crate) fn with(mut self, other: Self) -> Option<Self> {
+        for terms in other.terms() {
+            if self.terms().any(|known| known.of == terms.of) {
+                return None;
+            }
+            *self.0.iter_mut().find(|place| place.is_none())? = Some(*terms);
+        }
+        Some(self)
+    }
+
+    /// Whether these contributions, one of each card, add up.
+    pub(crate) fn complete(all: &[Self]) -> bool {
+        let Some(first) = all.first() else { return false };
+        let number = |sums: &Self| sums.terms().count();
+        let adds_up = |terms: &Terms| {
+            let alike = |other: &&Terms| (other.of, other.letter, other.size) == (terms.of, terms.letter, terms.size);
+            let same: Option<Vec<Span>> =
+                all.iter().map(|sums| sums.terms().find(alike).map(|terms| terms.span)).collect();
+            same.is_some_and(|spans| tile(spans, terms.size))
+        };
+        all.iter().all(|sums| number(sums) == number(first)) && first.terms().all(adds_up)
+    }
 }
 
 /// Elements `start..end`; a copyable range.
@@ -114,7 +159,10 @@ impl fmt::Display for Held {
         match self {
             Self::Whole => f.write_str("all of"),
             Self::Cut(span) => write!(f, "columns {}..{} of", span.start, span.end),
-            Self::Partial(Terms { span, size, .. }) => write!(f, "terms {}..{} of {size} of", span.start, span.end),
+            Self::Partial(sums) => {
+                let terms = |terms: &Terms| format!("{}..{} of {}", terms.span.start, terms.span.end, terms.size);
+                write!(f, "terms {} of", sums.terms().map(terms).collect::<Vec<_>>().join(" and "))
+            }
         }
     }
 }

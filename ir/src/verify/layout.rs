@@ -71,6 +71,11 @@ pub fn layout_after(template: &Graph, node: NodeId, operands: &[Layout]) -> Opti
     if operands.iter().all(|layout| *layout == Layout::Whole) {
         return Some(Layout::Whole);
     }
+    if operands.contains(&Layout::Partial) {
+        let expected = |input| if row.linear.contains(&input) { Layout::Partial } else { Layout::Whole };
+        let linear = operands.iter().enumerate().all(|(input, layout)| *layout == expected(input));
+        return linear.then_some(Layout::Partial);
+    }
     let cut = operands.iter().enumerate().find_map(|(index, layout)| match layout {
         Layout::Sharded(axis) => row.letters(Operand::Input(index)).chars().nth(usize::from(*axis)),
         _ => None,
