@@ -84,6 +84,21 @@ pub fn rule_table(class: &LayerClass) -> Vec<Rule> {
     rules::rules(&analysis::Template::new(&class.template))
 }
 
+/// How a class's e-graph grows with the rules: for each family, the number of its rules and the saturated e-graph with it
+/// and all before it in the table.
+///
+/// # Errors
+/// The rules do not saturate: a bug.
+pub fn growth(model: &Model, class: ClassId) -> Result<Vec<(&'static str, usize, Saturation)>, PlaceError> {
+    let template = &model.class(class).template;
+    saturate::growth(template, last(model) == Some(class) && ends_in_outputs(template)).map_err(PlaceError::Internal)
+}
+
+/// The class of the last segment, where there are logits.
+fn last(model: &Model) -> Option<ClassId> {
+    model.graph.output().and_then(|_| model.segments.last()).map(|segment| segment.class)
+}
+
 /// The best placement of a model on a fleet.
 ///
 /// # Errors
@@ -198,12 +213,11 @@ pub(crate) fn evaluate_as(
 }
 
 fn repertoires(model: &Model, costs: &CostModel<'_>) -> Result<Vec<Repertoire>, String> {
-    let logits = model.graph.output();
-    let last = model.segments.last().map(|segment| segment.class);
+    let last = last(model);
     let classes = model.classes.iter().enumerate();
     classes
         .map(|(index, class)| {
-            let head = last.is_some_and(|last| last.index() == index) && logits.is_some();
+            let head = last.is_some_and(|last| last.index() == index);
             let choices = saturate::saturate(&class.template, head && ends_in_outputs(&class.template))?;
             Repertoire::new(ClassId(index as u32), choices, costs)
         })

@@ -127,7 +127,34 @@ fn layout_rules(axis: u8) -> [Rule; 4] {
     ]
 }
 
+/// The families in the order of the table above, which is the order they are told apart in by a rule's first word.
+pub(crate) const FAMILIES: [&str; 7] = ["split", "contract", "linear", "cancel", "scatter", "reduce", "collect"];
+
 impl Rule {
+    /// What kind of rule it is.
+    #[must_use]
+    pub fn family(&self) -> &str {
+        self.name.split(' ').next().unwrap_or_default()
+    }
+
+    /// When it may be applied, from left to right, in words.
+    #[must_use]
+    pub fn condition(&self) -> String {
+        match &self.guard {
+            Guard::None => "always".to_owned(),
+            Guard::Whole { operands: 1, axis, .. } => format!("if ?a0 is whole and its axis {axis} can be cut"),
+            Guard::Whole { operands, cut, axis } => {
+                format!("if ?a0 to ?a{} are whole and axis {axis} of ?a{cut} can be cut", operands - 1)
+            }
+            Guard::Beside { whole } if whole.is_empty() => "always".to_owned(),
+            Guard::Beside { whole } => {
+                let whole: Vec<String> = whole.iter().map(|operand| format!("?a{operand}")).collect();
+                format!("if whole: {}", whole.join(", "))
+            }
+            Guard::Cuttable { axis } => format!("if axis {axis} of ?p can be cut"),
+        }
+    }
+
     /// The rule as egg runs it.
     pub(crate) fn rewrite(&self) -> Result<Rewrite<Term, Layouts>, String> {
         let parse = |side: &str| side.parse::<Pattern<Term>>().map_err(|error| format!("{}: {error}", self.name));

@@ -3,7 +3,7 @@
 
 use crate::analysis::{Fact, Layouts, Template};
 use crate::language::{Collect, LeafName, OpName, Term};
-use crate::rules::rules;
+use crate::rules::{FAMILIES, rules};
 use egg::{EGraph, Id, Language, RecExpr, Runner, SimpleScheduler, StopReason};
 use sailplan_ir::{Action, DomainId, Graph, Layout, NodeId, Role, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +104,20 @@ pub(crate) fn saturate(graph: &Graph, on_host: bool) -> Result<Choices, String> 
     let template = Template::new(graph);
     let rewrites = rules(&template).iter().map(crate::rules::Rule::rewrite).collect::<Result<Vec<_>, _>>()?;
     run(template, on_host, &rewrites)
+}
+
+/// What saturation makes of a class with the first families of the rule table, with one more, and so on to all of them: name,
+/// number of rules, and the e-graph.
+pub(crate) fn growth(graph: &Graph, on_host: bool) -> Result<Vec<(&'static str, usize, Saturation)>, String> {
+    let template = Template::new(graph);
+    let table = rules(&template);
+    let with = |(last, &family): (usize, &&'static str)| {
+        let known = |rule: &&crate::rules::Rule| FAMILIES[..=last].contains(&rule.family());
+        let chosen = table.iter().filter(known).map(crate::rules::Rule::rewrite).collect::<Result<Vec<_>, _>>()?;
+        let count = table.iter().filter(|rule| rule.family() == family).count();
+        Ok((family, count, run(template.clone(), on_host, &chosen)?.stats))
+    };
+    FAMILIES.iter().enumerate().map(with).collect()
 }
 
 /// With further rules, given as (left, right), unguarded: how tests plant wrong ones.

@@ -5,30 +5,34 @@ use crate::args::{Dump, StageArg};
 use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Diagnostic, Request, Verify, form_text, model_text, placement_text};
-use sailplan_planner::{Config, place, rule_table};
+use sailplan_ir::{ClassId, Diagnostic, Request, Verify, form_text, model_text, placement_text};
+use sailplan_planner::{Config, Saturation, growth, place, rule_table};
 use std::fmt::Write;
 
 pub(crate) fn run(args: &Dump) -> Result<Ended, Failure> {
     let model = inputs::model(&args.model)?.model;
     let text = match args.stage {
         StageArg::Graph => model_text(&model),
-        StageArg::Rules => rules(&model),
+        StageArg::Rules => rules(&model)?,
         stage => placed(&model, stage, args.fleet.as_deref())?,
     };
     print(&text);
     Ok(Ended::Clean)
 }
 
-fn rules(model: &sailplan_ir::Model) -> String {
+fn rules(model: &sailplan_ir::Model) -> Result<String, Failure> {
     let mut text = String::new();
-    for class in &model.classes {
+    for (index, class) in model.classes.iter().enumerate() {
         let _ = writeln!(text, "class {}", class.name);
         for rule in rule_table(class) {
-            let _ = writeln!(text, "  {:<26} {} => {}", rule.name, rule.left, rule.right);
+            let _ = writeln!(text, "  {:<26} {} => {}  {}", rule.name, rule.left, rule.right, rule.condition());
+        }
+        let _ = writeln!(text, "  saturated   rules  e-nodes  e-classes  iterations");
+        for (family, rules, Saturation { nodes, classes, iterations }) in growth(model, ClassId(index as u32))? {
+            let _ = writeln!(text, "  {family:<10} {rules:>6} {nodes:>8} {classes:>10} {iterations:>11}");
         }
     }
-    text
+    Ok(text)
 }
 
 fn placed(

@@ -5,8 +5,8 @@ use crate::mixture::mixture;
 use crate::pipeline::{OnDisk, fleet, on_disk, small_request};
 use crate::tiny::{Kind, golden};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Fleet, Model, Request, Verified, Verify, form_text, model_text, placement_text};
-use sailplan_planner::{Config, place};
+use sailplan_ir::{ClassId, Fleet, Model, Request, Verified, Verify, form_text, model_text, placement_text};
+use sailplan_planner::{Config, Saturation, growth, place};
 
 fn check(case: &str, model: &Verified<Model>, fleet: &Verified<Fleet>, request: &Verified<Request>) {
     let mut settings = insta::Settings::new();
@@ -25,6 +25,32 @@ fn check(case: &str, model: &Verified<Model>, fleet: &Verified<Fleet>, request: 
     insta::assert_snapshot!("forms", forms);
     insta::assert_snapshot!("placement", placement_text(model, &placement));
     insta::assert_snapshot!("plan", sailplan_codegen::write(&plan));
+}
+
+/// E-nodes and e-classes of every layer class of every shipped model, family by family. That of the document is among them.
+#[test]
+fn rules_saturate_and_stay_small() {
+    let mut text = String::new();
+    for shipped in sailplan_models::zoo() {
+        let model = sailplan_models::load_zoo(shipped.name).unwrap().model;
+        for (index, class) in model.classes.iter().enumerate() {
+            text.push_str(&format!("{} {}\n", shipped.name, class.name));
+            for (family, rules, stats) in growth(&model, ClassId(index as u32)).unwrap() {
+                let Saturation { nodes, classes, iterations } = stats;
+                let line = format!("  {family:<10} {rules:>6} {nodes:>8} {classes:>10} {iterations:>11}\n");
+                text.push_str(&line);
+                assert!(nodes < 400, "{} {}", shipped.name, class.name);
+                if ["llama-3-70b", "mixtral-8x7b"].contains(&shipped.name) && class.name == "layer" {
+                    assert!(include_str!("../../../docs/rules.md").contains(&line), "docs/rules.md lacks {line}");
+                }
+            }
+        }
+    }
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path("../../../snapshots/models");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("rules", text));
 }
 
 #[test]
