@@ -159,10 +159,8 @@ fn kernel(
     }
     let domain = domain(choices, class, way).map(|domain| domain.index());
     let granule = domain.map_or(1, |domain| granules[domain]);
-    let (none, all) = (
-        work_of(choices, class, way, 0, costs.extents(phase)),
-        work_of(choices, class, way, granule, costs.extents(phase)),
-    );
+    let (none, all) =
+        (work_of(choices, (class, way), 0, (costs, phase)), work_of(choices, (class, way), granule, (costs, phase)));
     let bytes = Bytes(all.0.bytes.0.saturating_sub(none.0.bytes.0));
     let step = Work { bytes, flops: all.0.flops.saturating_sub(none.0.flops) };
     let whole = step == Work::default();
@@ -180,11 +178,14 @@ fn is_affine(choices: &Choices, way: &Way) -> bool {
 /// Work of a kernel on a rank with so many units of its domain, and the type that decides its compute rate.
 pub(crate) fn work_of(
     choices: &Choices,
-    class: usize,
-    way: &Way,
+    (class, way): (usize, &Way),
     units: u64,
-    extents: sailplan_ir::Extents,
+    (costs, phase): (&CostModel<'_>, Phase),
 ) -> (Work, DType) {
+    let extents = match way.action {
+        WayAction::Compute(node) => costs.extents_of(phase, choices.template.graph[node].op),
+        _ => costs.extents(phase),
+    };
     let local = |class: usize| {
         let fact = choices.classes[class].fact;
         local(&choices.template, (fact.tensor, fact.layout), units, extents)
@@ -313,10 +314,9 @@ impl Pricing<'_> {
     fn kernel(&self, phase: usize, (class, number): (usize, usize), way: &Way) -> Option<Picoseconds> {
         let kernel = self.rates.kernels[phase][number].as_ref()?;
         let cards = &self.slowest[kernel.domain.unwrap_or(self.slowest.len() - 1)];
-        let extents = self.site.costs.extents(PHASES[phase]);
         let work = |units: u64| match &kernel.line {
             Some(line) => line.work(units),
-            None => work_of(self.choices, class, way, units, extents).0,
+            None => work_of(self.choices, (class, way), units, (self.site.costs, PHASES[phase])).0,
         };
         Some(self.site.costs.slowest(cards.iter().map(|&(sail, share)| (sail, work(share))), kernel.dtype))
     }

@@ -2,7 +2,7 @@
 
 use sailplan_ir::{
     Attachment, Bytes, BytesPerSecond, Compute, Constant, DType, Dim, Fleet, Graph, Host, Link, Links, Model, Op,
-    Picoseconds, Request, Role, SailKind, SailRun, TensorId, Verified, Verify, Wire,
+    Pairs, Picoseconds, Request, Role, SailKind, SailRun, Scores, TensorId, Verified, Verify, Wire,
 };
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ fn linear(graph: &mut Graph, x: TensorId, name: &str, rows: u64) -> TensorId {
 
 fn decoder_layer(graph: &mut Graph, x: TensorId, layer: u32, feed_forward: FeedForward) -> TensorId {
     let (queries, keys) = (u64::from(HEADS * HEAD), u64::from(KV_HEADS * HEAD));
-    let rope = Op::Rope { head_dim: HEAD, rotary_dim: HEAD, base: Constant(1e4) };
+    let rope = Op::Rope { head_dim: HEAD, rotary_dim: HEAD, base: Constant(1e4), pairs: Pairs::Adjacent };
     let named = |name: &str| format!("blk.{layer}.{name}");
     let normed = norm(graph, x, &named("attn_norm"));
     let q = linear(graph, normed, &named("attn_q"), queries);
@@ -88,7 +88,7 @@ fn decoder_layer(graph: &mut Graph, x: TensorId, layer: u32, feed_forward: FeedF
         let cache = graph.tensor(named(&format!("{name}_cache")), &axes, DType::F32, Role::Cache);
         graph.apply(Op::KvAppend { head_dim: HEAD }, &[cache, value], format!("{name}_all"), &axes)
     });
-    let attention = Op::Attention { heads: HEADS, kv_heads: KV_HEADS, head_dim: HEAD };
+    let attention = Op::Attention { heads: HEADS, kv_heads: KV_HEADS, head_dim: HEAD, scores: Scores::PLAIN };
     let attended = graph.apply(attention, &[q, k, v], "attn", &[Dim::Tokens, Dim::Fixed(queries)]);
     let out = linear(graph, attended, &named("attn_output"), HIDDEN);
     let x = graph.apply(Op::Add, &[x, out], "x_attn", &[Dim::Tokens, Dim::Fixed(HIDDEN)]);
