@@ -7,7 +7,7 @@ use super::value::Value;
 use crate::decoder::{Decoder, ExpertNumbers, Field, Numbers};
 use crate::report::shown;
 
-const NOT_YET: &str = "this is not supported yet; `sailplan model --help` lists what is";
+const NOT_YET: &str = "this is not supported yet; the README lists the models that are";
 
 /// The decoder, unless something is wrong or not supported (then `keys.problems` says what).
 pub(crate) fn decoder(keys: &mut Keys<'_>) -> Option<(Architecture, Decoder)> {

@@ -118,7 +118,7 @@ fn variants() {
         "experts with GELU are not supported",
         "activation: gelu",
     );
-    check(("ffn: 512", &with("activation: relu")), "expected one of silu, gelu", "relu");
+    check(("ffn: 512", &with("activation: swish")), "expected one of silu, gelu", "swish");
     check(("ffn: 512", &with("rope_pairs: halfs")), "did you mean `halves`?", "halfs");
 }
 

@@ -118,7 +118,6 @@ impl Gguf {
         };
         let kind = architecture(model);
         self.set("general.architecture", Meta::Text(kind.into()));
-        self.set("general.quantization_version", Meta::U32(2));
         let mut set = |key: &str, value: Meta| self.set(&format!("{kind}.{key}"), value);
         set("block_count", Meta::U32(model.layers()));
         set("embedding_length", Meta::U32(width("token_embd.weight", 1)));
@@ -149,6 +148,7 @@ impl Gguf {
                 _ => {}
             }
         }
+        self.set("general.quantization_version", Meta::U32(2));
     }
 
     /// Sets a key, where it stands or at the end.
