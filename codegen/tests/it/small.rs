@@ -31,6 +31,17 @@ pub(crate) fn square_mixture() -> Verified<Model> {
     decoder(false, |graph, normed, layer| experts(graph, normed, layer, (64, 64)))
 }
 
+/// Three layers, the middle one without a window, with all that Qwen3 and Gemma 2 have and Llama has not.
+pub(crate) fn variant() -> Verified<Model> {
+    let text = format!(
+        "Decoder(name: \"small\", hidden: {HIDDEN}, layers: 3, heads: {HEADS}, kv_heads: {KV_HEADS}, head_dim: {HEAD},
+         ffn: {FFN}, vocab: {VOCAB}, norm_epsilon: 1e-5, rope_base: 1e4, rope_pairs: halves, head_norms: true, window: 4,
+         global_every: 2, score_cap: 5.0, logit_cap: 3.0, query_scalar: 10.0, activation: gelu, post_norms: true,
+         scaled_embedding: true, tied: false, dtypes: Dtypes(default: Q4_0))"
+    );
+    sailplan_models::from_ron("small.ron", &text).unwrap().model
+}
+
 /// What follows the norm of a layer's second part.
 type FeedForward = fn(&mut Graph, TensorId, u32) -> TensorId;
 

@@ -121,6 +121,9 @@ impl Gguf {
         let mut set = |key: &str, value: Meta| self.set(&format!("{kind}.{key}"), value);
         set("block_count", Meta::U32(model.layers()));
         set("embedding_length", Meta::U32(width("token_embd.weight", 1)));
+        let stacked = graph.tensors.iter().any(|tensor| tensor.name == "blk.0.ffn_up_exps.weight");
+        let (up, rows) = if stacked { ("blk.0.ffn_up_exps.weight", 1) } else { ("blk.0.ffn_up.weight", 0) };
+        set("feed_forward_length", Meta::U32(width(up, rows)));
         set("vocab_size", Meta::U32(width("token_embd.weight", 0)));
         set("context_length", Meta::U64(model.trained_context.unwrap_or(2048)));
         for node in &graph.nodes {
@@ -142,9 +145,7 @@ impl Gguf {
                 Op::Experts { experts, used } => {
                     set("expert_count", Meta::U32(experts));
                     set("expert_used_count", Meta::U32(used));
-                    set("feed_forward_length", Meta::U32(width("blk.0.ffn_up_exps.weight", 1)));
                 }
-                Op::SwiGlu | Op::GeGlu => set("feed_forward_length", Meta::U32(width("blk.0.ffn_up.weight", 0))),
                 _ => {}
             }
         }
