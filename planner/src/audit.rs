@@ -358,7 +358,7 @@ pub(crate) const WINDOWED: &str =
     vocab: 11, context: 16, norm_epsilon: 1e-5, rope_base: 100.0, rope_pairs: halves, head_norms: true, window: 3,
     score_cap: 0.5, query_scalar: 3.0, tied: false, dtypes: Dtypes(default: F32))";
 
-/// The same with everything around attention and the feed-forward part that Llama has not.
+/// The same with everything around attention and the feed-forward part that a plain decoder has not.
 pub(crate) const CAPPED: &str =
     "Decoder(name: \"audit\", hidden: 10, layers: 1, heads: 8, kv_heads: 4, head_dim: 2, ffn: 7,
     vocab: 11, context: 16, norm_epsilon: 1e-5, rope_base: 100.0, logit_cap: 0.5, activation: gelu, post_norms: true,

@@ -14,7 +14,7 @@ fn mixture() -> Choices {
     saturated("layer", "experts: 4, experts_used: 2,")
 }
 
-/// Choices of a class with all that Qwen3 and Gemma 2 add.
+/// Choices of a class with norms of heads, a window, caps and norms after its parts.
 fn variant(class: &str) -> Choices {
     saturated(
         class,
