@@ -4,7 +4,7 @@
 //! the routing that prices assume.
 
 use crate::{CostModel, Local, Phase, work};
-use sailplan_ir::{Bytes, BytesPerSecond, Dim, Extents, Graph, Model, Node, Picoseconds, Role, SailId, TensorId};
+use sailplan_ir::{Bytes, BytesPerSecond, Dim, Extents, Graph, Model, Node, Op, Picoseconds, Role, SailId, TensorId};
 
 /// The bound on a whole objective: for each step, the bytes of the logits' product over the sum of all memory rates, plus
 /// all other bytes either at the fastest card's rate, or over the sum plus the shortest latency of a link; plus the
@@ -28,15 +28,18 @@ fn read(costs: &CostModel<'_>, model: &Model, phase: Phase) -> Picoseconds {
     let fastest = BytesPerSecond(rates.iter().copied().max().unwrap_or(0));
     let together = BytesPerSecond(rates.into_iter().fold(0, u64::saturating_add));
     let latency = fleet.wires().iter().map(|wire| wire.latency).min().unwrap_or_default();
-    let (before, last) = touched(model, costs.extents(phase));
+    let (before, last) = touched(costs, model, phase);
     fastest.time(before).min(together.time(before) + latency) + together.time(last)
 }
 
-/// Weight and cache bytes that one step reads, whatever the plan: before the last operator, and by it.
-fn touched(model: &Model, extents: Extents) -> (Bytes, Bytes) {
+/// Weight and cache bytes that one step reads, whatever the plan: before the last product, and from it on.
+fn touched(costs: &CostModel<'_>, model: &Model, phase: Phase) -> (Bytes, Bytes) {
     let graph = &model.graph;
-    let work = |nodes: &[Node]| -> Bytes { nodes.iter().map(|node| resident_work(graph, node, extents)).sum() };
-    let (before, last) = graph.nodes.split_at(graph.nodes.len().saturating_sub(1));
+    let work = |nodes: &[Node]| -> Bytes {
+        nodes.iter().map(|node| resident_work(graph, node, costs.extents_of(phase, node.op))).sum()
+    };
+    let last = graph.nodes.iter().rposition(|node| node.op == Op::Linear).unwrap_or(0);
+    let (before, last) = graph.nodes.split_at(last);
     (work(before), work(last))
 }
 
@@ -58,7 +61,7 @@ fn resident_work(graph: &Graph, node: &Node, extents: Extents) -> Bytes {
         .iter()
         .map(|&id| if graph[id].role == Role::Weight || appended(id) { local(id) } else { free(id) })
         .collect();
-    if matches!(node.op, sailplan_ir::Op::Embed) {
+    if node.op == Op::Embed {
         return Bytes(0);
     }
     work(node.op, &inputs, &free(node.output)).bytes

@@ -68,16 +68,22 @@ pub fn work(op: Op, inputs: &[Local], output: &Local) -> Work {
             let rows = inputs.get(1).map_or(0, Local::outermost);
             Work { bytes: new + output.row_bytes().times(rows), flops: 0 }
         }
-        Op::Attention { .. } => {
+        Op::Attention { head_dim, scores, .. } => {
             let context = inputs.get(1).map_or(0, Local::outermost);
-            Work { bytes: moved, flops: elements.saturating_mul(context).saturating_mul(4) }
+            // For each position 4 an element, for q·k and the sum of v; a cap takes 3 a score.
+            let capped = scores.softcap.map_or(0, |_| elements / u64::from(head_dim.max(1)) * 3);
+            Work { bytes: moved, flops: elements.saturating_mul(4).saturating_add(capped).saturating_mul(context) }
         }
         Op::LastToken => Work { bytes: output.bytes() + output.bytes(), flops: 0 },
-        Op::RmsNorm { .. } | Op::Rope { .. } => Work { bytes: moved, flops: elements.saturating_mul(4) },
+        Op::RmsNorm { .. } | Op::HeadNorm { .. } | Op::Rope { .. } => {
+            Work { bytes: moved, flops: elements.saturating_mul(4) }
+        }
         Op::Route { .. } => Work { bytes: moved, flops: elements.saturating_mul(6) },
         Op::Experts { experts, used } => experts::work((experts, used), inputs, output),
         Op::SwiGlu => Work { bytes: moved, flops: elements.saturating_mul(6) },
-        Op::Bias | Op::Add => Work { bytes: moved, flops: elements },
+        Op::GeGlu => Work { bytes: moved, flops: elements.saturating_mul(10) },
+        Op::SoftCap { .. } => Work { bytes: moved, flops: elements.saturating_mul(3) },
+        Op::Bias | Op::Add | Op::Scale { .. } => Work { bytes: moved, flops: elements },
     }
 }
 

@@ -25,7 +25,7 @@ pub use sustain::{MustSustain, must_sustain};
 pub use table::TableRow;
 pub use tile_heuristic::{Counting, Tile, TileFleet, TileStrategy, pick_strategy, tile_costs};
 
-use sailplan_ir::{Bytes, DType, Extents, Fleet, Picoseconds, Request, Resources, SailId, SailKind, Verified};
+use sailplan_ir::{Bytes, DType, Extents, Fleet, Op, Picoseconds, Request, Resources, SailId, SailKind, Verified};
 
 /// Prices for one fleet and one request.
 pub struct CostModel<'a> {
@@ -75,6 +75,16 @@ impl<'a> CostModel<'a> {
         match phase {
             Phase::Prefill => self.request.average_prefill(),
             Phase::Decode => self.request.average_decode(),
+        }
+    }
+
+    /// [`Self::extents`] as an operator sees them: attention through a window reads no position before it.
+    #[must_use]
+    pub fn extents_of(&self, phase: Phase, op: Op) -> Extents {
+        match (op.window(), phase) {
+            (None, _) => self.extents(phase),
+            (Some(window), Phase::Prefill) => self.request.windowed_prefill(window),
+            (Some(window), Phase::Decode) => self.request.windowed_decode(window),
         }
     }
 

@@ -12,7 +12,7 @@ use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K, BlockQ8_0,
 };
 use half::{bf16, f16};
-use sailplan_ir::{DType, Op};
+use sailplan_ir::{DType, Op, Scores};
 use std::borrow::Cow;
 
 /// A card's arenas.
@@ -50,17 +50,24 @@ impl<'a> Call<'a> {
         Ok(match self.kernel.op {
             Op::Embed => self.embed()?,
             Op::RmsNorm { epsilon } => kernels::rms_norm(self.input(0)?, &self.row_vector()?, epsilon.0),
+            Op::HeadNorm { epsilon, .. } => kernels::rms_norm(self.input(0)?, &self.head_vector()?, epsilon.0),
             Op::Linear => self.linear()?,
             Op::Bias => kernels::bias(self.input(0)?, &self.row_vector()?),
-            Op::Rope { head_dim, rotary_dim, base } => self.rope(Rotary {
+            Op::Rope { head_dim, rotary_dim, base, pairs } => self.rope(Rotary {
                 head_dim: head_dim as usize,
                 rotary_dim: rotary_dim as usize,
                 base: base.0,
                 start: self.step.start,
+                pairs,
             })?,
             Op::KvAppend { .. } => self.input(1)?.to_vec(),
-            Op::Attention { heads, kv_heads, head_dim } => self.attention(heads, kv_heads, head_dim)?,
+            Op::Attention { heads, kv_heads, head_dim, scores } => {
+                self.attention((heads, kv_heads), head_dim, scores)?
+            }
             Op::SwiGlu => kernels::swiglu(self.input(0)?, self.input(1)?),
+            Op::GeGlu => kernels::geglu(self.input(0)?, self.input(1)?),
+            Op::Scale { factor } => self.input(0)?.iter().map(|value| value * factor.0).collect(),
+            Op::SoftCap { cap } => self.input(0)?.iter().map(|&value| kernels::soft_cap(value, cap.0)).collect(),
             Op::Add => kernels::add(self.input(0)?, self.input(1)?),
             Op::LastToken => self.last_row()?,
             Op::Route { used, renormalise } => {
@@ -108,7 +115,7 @@ impl<'a> Call<'a> {
         Ok(kernels::rope(self.input(0)?, columns, rotary, divisors.as_deref()))
     }
 
-    fn attention(&self, heads: u32, kv_heads: u32, head_dim: u32) -> Result<Vec<f32>, Fault> {
+    fn attention(&self, (heads, kv_heads): (u32, u32), head_dim: u32, scores: Scores) -> Result<Vec<f32>, Fault> {
         let (query, key, value) = (self.buffer(0)?, self.cache(1)?, self.cache(2)?);
         let (width, group) = (u64::from(head_dim.max(1)), u64::from(heads / kv_heads.max(1)).max(1));
         let whole = [key.columns, query.columns].iter().all(|columns| columns.is_multiple_of(width));
@@ -127,6 +134,7 @@ impl<'a> Call<'a> {
             skip: self.kernel.skip as usize,
             head_dim: width as usize,
             start: self.step.start as usize,
+            scores,
         };
         let (keys, values) = (self.rows(key, seen)?, self.rows(value, seen)?);
         Ok(kernels::attention(self.input(0)?, &keys, &values, local))
@@ -176,6 +184,15 @@ impl<'a> Call<'a> {
     fn row_vector(&self) -> Result<Vec<f32>, Fault> {
         if self.weight(0)?.columns != self.buffer(0)?.columns {
             return Err(self.misfit("the vector and the rows of the input differ in length"));
+        }
+        self.vector(0)
+    }
+
+    /// A weight as long as a head, of which a row of the input has a whole number.
+    fn head_vector(&self) -> Result<Vec<f32>, Fault> {
+        let size = self.weight(0)?.columns;
+        if size == 0 || !self.buffer(0)?.columns.is_multiple_of(size) {
+            return Err(self.misfit("the columns are no whole heads"));
         }
         self.vector(0)
     }

@@ -2,6 +2,7 @@
 //! so that a chunk gives the bits that its tokens give one by one. They know slices only.
 
 use crate::linear::dot;
+use sailplan_ir::{Pairs, Scores};
 
 /// `x / sqrt(mean(x²) + epsilon) · gain` for each row; squares are added in f64, as ggml does.
 pub(crate) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
@@ -27,9 +28,10 @@ pub(crate) struct Rotary {
     pub(crate) base: f32,
     /// Position of the first row.
     pub(crate) start: u64,
+    pub(crate) pairs: Pairs,
 }
 
-/// Rotates pairs (2i, 2i+1) of each head by `position · base^(−2i / rotary_dim) / divisor_i`; angles are f64, so far
+/// Rotates pair i of each head, (2i, 2i+1) or (i, i + rotary_dim / 2), by `position · base^(−2i / rotary_dim) / divisor_i`; angles are f64, so far
 /// positions lose nothing.
 pub(crate) fn rope(x: &[f32], columns: usize, rotary: Rotary, divisors: Option<&[f32]>) -> Vec<f32> {
     let mut out = x.to_vec();
@@ -46,10 +48,14 @@ pub(crate) fn rope(x: &[f32], columns: usize, rotary: Rotary, divisors: Option<&
         let turn = |frequency: &f64| (position as f64 * frequency).sin_cos();
         let turns: Vec<(f64, f64)> = frequencies.iter().map(turn).collect();
         for head in row.chunks_exact_mut(rotary.head_dim) {
-            for (pair, &(sin, cos)) in head.chunks_exact_mut(2).zip(&turns) {
-                let (a, b, sin, cos) = (pair[0], pair[1], sin as f32, cos as f32);
-                pair[0] = a * cos - b * sin;
-                pair[1] = a * sin + b * cos;
+            for (i, &(sin, cos)) in turns.iter().enumerate() {
+                let (first, second) = match rotary.pairs {
+                    Pairs::Adjacent => (2 * i, 2 * i + 1),
+                    Pairs::Halves => (i, i + pairs),
+                };
+                let (a, b, sin, cos) = (head[first], head[second], sin as f32, cos as f32);
+                head[first] = a * cos - b * sin;
+                head[second] = a * sin + b * cos;
             }
         }
     }
@@ -59,6 +65,18 @@ pub(crate) fn rope(x: &[f32], columns: usize, rotary: Rotary, divisors: Option<&
 /// `silu(gate) · up`.
 pub(crate) fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     gate.iter().zip(up).map(|(&gate, &up)| gate / (1.0 + (-gate).exp()) * up).collect()
+}
+
+/// `gelu(gate) · up` with the approximation by tanh, computed in f32 as ggml does.
+pub(crate) fn geglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    const ROOT_OF_2_OVER_PI: f32 = 0.797_884_6;
+    let gelu = |x: f32| 0.5 * x * (1.0 + (ROOT_OF_2_OVER_PI * x * (1.0 + 0.044_715 * x * x)).tanh());
+    gate.iter().zip(up).map(|(&gate, &up)| gelu(gate) * up).collect()
+}
+
+/// `cap · tanh(x / cap)`.
+pub(crate) fn soft_cap(value: f32, cap: f32) -> f32 {
+    (value / cap).tanh() * cap
 }
 
 /// Elementwise sum.
@@ -76,8 +94,9 @@ pub(crate) struct Heads {
     /// Of those that read the first one here, how many come before the first query head.
     pub(crate) skip: usize,
     pub(crate) head_dim: usize,
-    /// Position of the first query row; row r sees positions `0..=start + r`.
+    /// Position of the first query row; row r sees positions up to `start + r`.
     pub(crate) start: usize,
+    pub(crate) scores: Scores,
 }
 
 /// Causal grouped-query attention over caches that hold one row of `keys × head_dim` for each position.
@@ -89,29 +108,33 @@ pub(crate) fn attention(queries: &[f32], keys: &[f32], values: &[f32], heads: He
     }
     let rows = queries.chunks_exact(width).zip(out.chunks_exact_mut(width));
     for (row, (queries, into)) in rows.enumerate() {
-        let seen = heads.start + row + 1;
+        let end = heads.start + row + 1;
+        let seen = heads.scores.window.map_or(0, |window| end.saturating_sub(window as usize))..end;
         let each = queries.chunks_exact(heads.head_dim).zip(into.chunks_exact_mut(heads.head_dim));
         for (head, (query, into)) in each.enumerate() {
             let column = (heads.skip + head) / heads.group.max(1) * heads.head_dim;
-            let stripe = Stripe { step: heads.keys * heads.head_dim, column, columns: heads.head_dim, rows: seen };
-            attend(query, stripe.of(keys), stripe.of(values), into);
+            let (step, columns) = (heads.keys * heads.head_dim, heads.head_dim);
+            let stripe = Stripe { step, column, columns, first: seen.start, rows: seen.len() };
+            attend(query, stripe.of(keys), stripe.of(values), (heads.scores, &mut *into));
         }
     }
     out
 }
 
-/// One head's columns in the first rows of a cache.
+/// One head's columns in some rows of a cache.
 #[derive(Clone, Copy)]
 struct Stripe {
     step: usize,
     column: usize,
     columns: usize,
+    first: usize,
     rows: usize,
 }
 
 impl Stripe {
     fn of(self, cache: &[f32]) -> impl Iterator<Item = &[f32]> {
-        cache.chunks_exact(self.step).take(self.rows).map(move |row| &row[self.column..self.column + self.columns])
+        let rows = cache.chunks_exact(self.step).skip(self.first).take(self.rows);
+        rows.map(move |row| &row[self.column..self.column + self.columns])
     }
 }
 
@@ -119,10 +142,13 @@ fn attend<'a>(
     query: &[f32],
     keys: impl Iterator<Item = &'a [f32]>,
     values: impl Iterator<Item = &'a [f32]>,
-    into: &mut [f32],
+    (how, into): (Scores, &mut [f32]),
 ) {
-    let scale = 1.0 / (query.len() as f32).sqrt();
+    let scale = how.scale.map_or_else(|| 1.0 / (query.len() as f32).sqrt(), |scale| scale.0);
     let mut scores: Vec<f32> = keys.map(|key| dot(query, key) * scale).collect();
+    if let Some(cap) = how.softcap {
+        scores.iter_mut().for_each(|score| *score = soft_cap(*score, cap.0));
+    }
     let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut total = 0.0_f64;
     for score in &mut scores {

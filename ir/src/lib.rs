@@ -45,7 +45,7 @@ pub use frame::{Celsius, Derivation, Frame, Heat, Replay};
 pub use graph::{Dim, Extents, Graph, Node, Role, Tensor};
 pub use id::{ClassId, DomainId, NodeId, SailId, TensorId, ValueId};
 pub use model::{LayerClass, Model, Segment};
-pub use op::{Constant, Op, Operand, Row};
+pub use op::{Constant, Op, Operand, Pairs, Row, Scores};
 pub use placement::{Choice, Hop, Load, Placement, Price, Stage, Streamed};
 pub use program::{Action, Form, Instruction, Layout, Program, block_granule};
 pub use request::{Objective, Request, Wire};

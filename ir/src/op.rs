@@ -21,6 +21,50 @@ impl Hash for Constant {
     }
 }
 
+/// Which elements of a head rotate together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum Pairs {
+    /// 2i and 2i + 1, as Su et al. 2021.
+    #[default]
+    Adjacent,
+    /// i and i + rotary_dim / 2, as GPT-NeoX (Black et al. 2022).
+    Halves,
+}
+
+impl Pairs {
+    /// Whether they are the paper's; such an operator's text does not name them.
+    #[must_use]
+    pub fn adjacent(&self) -> bool {
+        *self == Self::Adjacent
+    }
+}
+
+/// How attention makes its scores where they are not `q·kᵀ/√head_dim` over every position so far.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scores {
+    /// What `q·kᵀ` is multiplied by instead of `1/√head_dim`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Constant>,
+    /// A scaled score s becomes `cap · tanh(s / cap)` (Gemma Team 2024, arXiv 2408.00118).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub softcap: Option<Constant>,
+    /// Positions that a token sees, itself included (Beltagy et al. 2020, sliding window).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+}
+
+impl Scores {
+    /// The scores of Vaswani et al. 2017.
+    pub const PLAIN: Self = Self { scale: None, softcap: None, window: None };
+
+    /// Whether they are plain; such an operator's text does not name them.
+    #[must_use]
+    pub fn plain(&self) -> bool {
+        *self == Self::PLAIN
+    }
+}
+
 /// An operator with the attributes that every shard of it keeps. Axes are positional; the letters in each comment
 /// are the *domains* of the table row: equal letters are cut alike.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -36,7 +80,14 @@ pub enum Op {
     Linear,
     /// Adds a vector to each row: `tn`, `n` → `tn`.
     Bias,
-    /// Rotary position embedding on adjacent pairs of each head (Su et al. 2021): `th` → `th`; an optional second
+    /// [`Self::RmsNorm`] of each head by itself, one gain for all heads: `th`, gain `r` → `th`.
+    HeadNorm {
+        /// Elements of a head.
+        head_dim: u32,
+        /// Added to the mean square.
+        epsilon: Constant,
+    },
+    /// Rotary position embedding on pairs of each head's elements (Su et al. 2021): `th` → `th`; an optional second
     /// operand divides each pair's frequency.
     Rope {
         /// Elements of a head.
@@ -45,6 +96,9 @@ pub enum Op {
         rotary_dim: u32,
         /// Base of the frequencies, 10000 in the paper.
         base: Constant,
+        /// Which elements are a pair.
+        #[serde(default, skip_serializing_if = "Pairs::adjacent")]
+        pairs: Pairs,
     },
     /// Appends the new tokens' rows to a cache: `sh`, `th` → `sh`.
     KvAppend {
@@ -60,9 +114,25 @@ pub enum Op {
         kv_heads: u32,
         /// Elements of a head.
         head_dim: u32,
+        /// How the scores are made.
+        #[serde(default, skip_serializing_if = "Scores::plain")]
+        scores: Scores,
     },
     /// `silu(gate) · up` (Shazeer 2020): `tf`, `tf` → `tf`.
     SwiGlu,
+    /// `gelu(gate) · up` with `gelu(x) = x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))` (Hendrycks & Gimpel 2016; Shazeer
+    /// 2020): `tf`, `tf` → `tf`.
+    GeGlu,
+    /// Multiplies by a constant: `td` → `td`.
+    Scale {
+        /// The constant.
+        factor: Constant,
+    },
+    /// `cap · tanh(x / cap)`: `tn` → `tn`.
+    SoftCap {
+        /// What no result exceeds.
+        cap: Constant,
+    },
     /// Sum of two equal shapes: `td`, `td` → `td`.
     Add,
     /// How much of each expert a token takes, from the router's logits: `te` → `te`. The softmax over all experts; the
@@ -112,10 +182,14 @@ impl Op {
             Self::RmsNorm { .. } => ("rms_norm", "td,d->td", "", ""),
             Self::Linear => ("linear", "tk,nk->tn", "n", "k"),
             Self::Bias => ("bias", "tn,n->tn", "n", ""),
+            Self::HeadNorm { .. } => ("head_norm", "th,r->th", "h", ""),
             Self::Rope { .. } => ("rope", "th,?r->th", "h", ""),
             Self::KvAppend { .. } => ("kv_append", "sh,th->sh", "h", ""),
             Self::Attention { .. } => ("attention", "th,sg,sg->th", "h", ""),
             Self::SwiGlu => ("swiglu", "tf,tf->tf", "f", ""),
+            Self::GeGlu => ("geglu", "tf,tf->tf", "f", ""),
+            Self::Scale { .. } => ("scale", "td->td", "d", ""),
+            Self::SoftCap { .. } => ("soft_cap", "tn->tn", "n", ""),
             Self::Add => ("add", "td,td->td", "d", ""),
             Self::Route { .. } => ("route", "te->te", "", ""),
             Self::Experts { .. } => ("experts", "tk,te,efk,efk,edf->td", "d", "ef"),
@@ -124,7 +198,7 @@ impl Op {
         let covers = if matches!(self, Self::Attention { .. }) { Some(('g', 'h')) } else { None };
         let linear: &[usize] = match self {
             Self::Add => &[0, 1],
-            Self::Linear | Self::LastToken => &[0],
+            Self::Linear | Self::Scale { .. } | Self::LastToken => &[0],
             _ => &[],
         };
         Row { name, signature, split, contract, covers, linear }
@@ -134,7 +208,11 @@ impl Op {
     #[must_use]
     pub fn atom(self, letter: char) -> u64 {
         match self {
-            Self::Rope { head_dim, .. } | Self::KvAppend { head_dim } if letter == 'h' => u64::from(head_dim),
+            Self::HeadNorm { head_dim, .. } | Self::Rope { head_dim, .. } | Self::KvAppend { head_dim }
+                if letter == 'h' =>
+            {
+                u64::from(head_dim)
+            }
             Self::Attention { head_dim, .. } if matches!(letter, 'g' | 'h') => u64::from(head_dim),
             _ => 1,
         }
@@ -146,6 +224,15 @@ impl Op {
         match self {
             Self::Attention { heads, kv_heads, .. } => u64::from(heads / kv_heads.max(1)).max(1),
             _ => 1,
+        }
+    }
+
+    /// Positions that a token sees at most, where they are not all.
+    #[must_use]
+    pub const fn window(self) -> Option<u32> {
+        match self {
+            Self::Attention { scores, .. } => scores.window,
+            _ => None,
         }
     }
 
@@ -208,11 +295,11 @@ impl Row {
 mod tests {
     use super::*;
 
-    const HEADS: Op = Op::Attention { heads: 8, kv_heads: 2, head_dim: 4 };
+    const HEADS: Op = Op::Attention { heads: 8, kv_heads: 2, head_dim: 4, scores: Scores::PLAIN };
 
     #[test]
     fn rows_parse() {
-        let row = Op::Rope { head_dim: 4, rotary_dim: 4, base: Constant(1e4) }.row();
+        let row = Op::Rope { head_dim: 4, rotary_dim: 4, base: Constant(1e4), pairs: Pairs::Adjacent }.row();
         assert_eq!(row.arity(), (1, 2));
         assert_eq!(row.letters(Operand::Input(1)), "r");
         assert_eq!(HEADS.row().letters(Operand::Output), "th");
@@ -222,7 +309,10 @@ mod tests {
     fn split_and_contract_letters_stand_in_the_signature() {
         let experts = Op::Experts { experts: 8, used: 2 };
         let route = Op::Route { used: 2, renormalise: true };
-        for op in [Op::Embed, Op::Linear, Op::Bias, HEADS, Op::SwiGlu, Op::Add, route, experts, Op::LastToken] {
+        let norm = Op::HeadNorm { head_dim: 4, epsilon: Constant(0.0) };
+        let (scale, cap) = (Op::Scale { factor: Constant(2.0) }, Op::SoftCap { cap: Constant(2.0) });
+        let plain = [Op::Embed, Op::Linear, Op::Bias, HEADS, Op::SwiGlu, Op::GeGlu, Op::Add, Op::LastToken];
+        for op in plain.into_iter().chain([route, experts, norm, scale, cap]) {
             let row = op.row();
             assert!(row.split.chars().all(|letter| row.output().contains(letter)), "{}", row.name);
             assert!(row.contract.chars().all(|letter| !row.output().contains(letter)), "{}", row.name);

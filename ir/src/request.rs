@@ -132,6 +132,32 @@ impl Request {
         self.of_batch(1, self.prompt.saturating_add(self.generate.saturating_add(1).div_ceil(2)))
     }
 
+    /// [`Self::average_prefill`] where a token sees at most `window` positions: the context is what a pass reads, which for
+    /// a chunk that ends at e and has t tokens is min(e, window + t − 1); the mean over the chunks.
+    #[must_use]
+    pub fn windowed_prefill(&self, window: u32) -> Extents {
+        let (prompt, chunks) = (u128::from(self.prompt), u128::from(self.chunks().max(1)));
+        let tokens = self.prompt.div_ceil(self.chunks().max(1));
+        let most = u128::from(window) + u128::from(tokens.saturating_sub(1));
+        // Chunk j of c ends at j·P/c; the first `whole` of them see all before them.
+        let whole = most.saturating_mul(chunks).checked_div(prompt).map_or(chunks, |whole| whole.min(chunks));
+        let ends = prompt.saturating_mul(whole.saturating_mul(whole + 1));
+        let cut = (chunks - whole).saturating_mul(most).saturating_mul(chunks * 2);
+        let mean = ends.saturating_add(cut).div_ceil(chunks.saturating_mul(chunks).saturating_mul(2));
+        self.of_batch(tokens, u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+
+    /// [`Self::average_decode`] where a token sees at most `window` positions: the mean of min(P + i + 1, window) over the
+    /// steps, which is exact for costs linear in the positions read.
+    #[must_use]
+    pub fn windowed_decode(&self, window: u32) -> Extents {
+        let (prompt, window) = (u128::from(self.prompt), u128::from(window));
+        let steps = u128::from(self.generate.max(1));
+        let whole = window.saturating_sub(prompt).min(steps);
+        let sum = whole * prompt + whole * (whole + 1) / 2 + (steps - whole).saturating_mul(window);
+        self.of_batch(1, u64::try_from(sum.div_ceil(steps)).unwrap_or(u64::MAX))
+    }
+
     fn of_batch(&self, tokens: u64, context: u64) -> Extents {
         let batch = self.batch;
         Extents { tokens: tokens.saturating_mul(batch), context: context.saturating_mul(batch), outputs: batch }

@@ -1,7 +1,7 @@
 //! The digest of a model: SHA-256 over what planning depends on, in a form of its own, so that neither the layout of
 //! a struct nor how a value is printed can change it.
 
-use sailplan_ir::{Dim, Graph, Node, Op, Role, Tensor};
+use sailplan_ir::{Constant, Dim, Graph, Node, Op, Role, Scores, Tensor};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -56,11 +56,26 @@ fn node_line(node: &Node) -> String {
 fn attributes(op: Op) -> Vec<u32> {
     match op {
         Op::RmsNorm { epsilon } => vec![epsilon.0.to_bits()],
-        Op::Rope { head_dim, rotary_dim, base } => vec![head_dim, rotary_dim, base.0.to_bits()],
+        Op::HeadNorm { head_dim, epsilon } => vec![head_dim, epsilon.0.to_bits()],
+        Op::Rope { head_dim, rotary_dim, base, pairs } => {
+            let plain = vec![head_dim, rotary_dim, base.0.to_bits()];
+            if pairs.adjacent() { plain } else { [plain, vec![1]].concat() }
+        }
         Op::KvAppend { head_dim } => vec![head_dim],
-        Op::Attention { heads, kv_heads, head_dim } => vec![heads, kv_heads, head_dim],
+        Op::Attention { heads, kv_heads, head_dim, scores } => {
+            let plain = vec![heads, kv_heads, head_dim];
+            if scores.plain() { plain } else { [plain, score_attributes(scores)].concat() }
+        }
+        Op::Scale { factor: constant } | Op::SoftCap { cap: constant } => vec![constant.0.to_bits()],
         Op::Route { used, renormalise } => vec![used, u32::from(renormalise)],
         Op::Experts { experts, used } => vec![experts, used],
-        Op::Embed | Op::Linear | Op::Bias | Op::SwiGlu | Op::Add | Op::LastToken => Vec::new(),
+        Op::Embed | Op::Linear | Op::Bias | Op::SwiGlu | Op::GeGlu | Op::Add | Op::LastToken => Vec::new(),
     }
+}
+
+/// For each attribute whether it is there, and what it is.
+fn score_attributes(scores: Scores) -> Vec<u32> {
+    let bits = |constant: Option<Constant>| constant.map(|constant| constant.0.to_bits());
+    let all = [bits(scores.scale), bits(scores.softcap), scores.window];
+    all.into_iter().flat_map(|attribute| [u32::from(attribute.is_some()), attribute.unwrap_or(0)]).collect()
 }

@@ -19,11 +19,22 @@ macro_rules! zoo {
 }
 
 const ZOO: &[ZooModel] = zoo! {
+    "qwen3-0.6b"
     "tinyllama-1.1b" "tinyllama-1.1b-q4_k_m"
+    "gemma-2-2b"
+    "phi-3-mini"
+    "qwen3-4b"
     "llama-2-7b" "llama-2-7b-q4_k_m"
     "llama-3-8b" "llama-3-8b-q4_k_m"
+    "qwen3-8b"
+    "gemma-2-9b"
+    "qwen3-14b"
+    "gemma-2-27b"
+    "qwen3-30b-a3b"
+    "qwen3-32b"
     "mixtral-8x7b"
     "llama-3-70b" "llama-3-70b-q4_k_m"
+    "qwen3-235b-a22b"
     "llama-3-405b"
 };
 

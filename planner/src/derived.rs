@@ -14,6 +14,15 @@ fn mixture() -> Choices {
     saturated("layer", "experts: 4, experts_used: 2,")
 }
 
+/// Choices of a class with norms of heads, a window, caps and norms after its parts.
+fn variant(class: &str) -> Choices {
+    saturated(
+        class,
+        "head_norms: true, rope_pairs: halves, window: 4, score_cap: 5.0, logit_cap: 3.0, activation: gelu,
+         post_norms: true, scaled_embedding: true,",
+    )
+}
+
 fn saturated(class: &str, more: &str) -> Choices {
     let text = format!(
         "Decoder(name: \"d\", hidden: 64, layers: 2, heads: 4, kv_heads: 2, ffn: 96, vocab: 50, context: 16, {more}
@@ -110,6 +119,29 @@ fn caches_are_never_moved() {
             assert!(!class.ways.iter().any(|way| moved(way.action)), "{:?}", class.fact);
         }
     }
+}
+
+#[test]
+fn norms_of_heads_are_cut_by_heads() {
+    let layer = variant("layer");
+    for tensor in ["q_norm", "k_norm"] {
+        assert!(can(&layer, tensor, Sharded(1), "compute", &[Sharded(1), Whole]), "{tensor}");
+    }
+    assert!(can(&layer, "k_rope", Sharded(1), "compute", &[Sharded(1)]));
+    assert!(can(&layer, "attn", Sharded(1), "compute", &[Sharded(1), Sharded(1), Sharded(1)]));
+    assert!(can(&layer, "ffn_act", Sharded(1), "compute", &[Sharded(1), Sharded(1)]));
+    assert!(!can(&layer, "attn_post_norm", Sharded(1), "compute", &[Sharded(1), Sharded(0)]));
+}
+
+#[test]
+fn constants_follow_any_cut() {
+    let embed = variant("embed");
+    assert!(can(&embed, "embedded", Partial, "compute", &[Whole, Sharded(0)]));
+    assert!(can(&embed, "x", Sharded(1), "compute", &[Sharded(1)]));
+    let head = variant("head");
+    assert!(can(&head, "logits", Sharded(1), "compute", &[Sharded(1)]));
+    assert!(!can(&head, "logits", Partial, "compute", &[Partial]));
+    assert!(can(&head, "logits", Host, "collect", &[Sharded(1)]));
 }
 
 /// Expert parallelism: each rank has some experts and their columns of the gates (Lepikhin et al. 2020).

@@ -19,6 +19,8 @@ mod language;
 mod load;
 mod outcome;
 mod paths;
+#[cfg(test)]
+mod planted;
 mod price;
 mod program;
 mod repertoire;

@@ -118,7 +118,7 @@ impl Site<'_> {
         match way.action {
             WayAction::Leaf => self.leaf(choices, class, extents),
             WayAction::Compute(_) | WayAction::Slice => {
-                slowest(self.sorts.iter().map(|&rank| self.kernel(choices, class, way, rank, extents)))
+                slowest(self.sorts.iter().map(|&rank| self.kernel(choices, class, way, rank, phase)))
             }
             WayAction::AllReduce => self.collective(choices, class, CollectiveKind::AllReduce, None, extents),
             WayAction::ReduceScatter => {
@@ -141,8 +141,8 @@ impl Site<'_> {
         on_host(self.costs.host(&vec![bytes; self.ranks()]))
     }
 
-    fn kernel(&self, choices: &Choices, class: usize, way: &Way, rank: usize, extents: Extents) -> Resources {
-        let (work, dtype) = work_of(choices, class, way, &|domain| self.share(domain, rank), extents);
+    fn kernel(&self, choices: &Choices, class: usize, way: &Way, rank: usize, phase: Phase) -> Resources {
+        let (work, dtype) = work_of(choices, (class, way), &|domain| self.share(domain, rank), (self.costs, phase));
         self.costs.kernel(self.group[rank], work, dtype)
     }
 
@@ -151,7 +151,7 @@ impl Site<'_> {
         let way = &choices.classes[class].ways[way];
         let operator = matches!(way.action, WayAction::Compute(_));
         let units = |domain: DomainId| self.share(domain, rank);
-        operator.then(|| work_of(choices, class, way, &units, self.costs.extents(phase)).0)
+        operator.then(|| work_of(choices, (class, way), &units, (self.costs, phase)).0)
     }
 
     /// A collective over a tensor; parts are the slices of `sharded`, or even chunks.

@@ -168,7 +168,7 @@ fn kernel(
     let domain = cut.first().map(|domain| domain.index());
     let cover = cut.get(1).map(|domain| domain.index());
     let granule = domain.map_or(1, |domain| granules[domain]);
-    let work = |units: u64| work_of(choices, class, way, &|_| units, costs.extents(phase));
+    let work = |units: u64| work_of(choices, (class, way), &|_| units, (costs, phase));
     let (none, all) = (work(0), work(granule));
     let bytes = Bytes(all.0.bytes.0.saturating_sub(none.0.bytes.0));
     let step = Work { bytes, flops: all.0.flops.saturating_sub(none.0.flops) };
@@ -188,11 +188,14 @@ fn is_affine(choices: &Choices, way: &Way) -> bool {
 /// Work of a kernel on a rank with so many units of each domain, and the type that decides its compute rate.
 pub(crate) fn work_of(
     choices: &Choices,
-    class: usize,
-    way: &Way,
+    (class, way): (usize, &Way),
     units: &dyn Fn(DomainId) -> u64,
-    extents: sailplan_ir::Extents,
+    (costs, phase): (&CostModel<'_>, Phase),
 ) -> (Work, DType) {
+    let extents = match way.action {
+        WayAction::Compute(node) => costs.extents_of(phase, choices.template.graph[node].op),
+        _ => costs.extents(phase),
+    };
     let local = |class: usize| {
         let fact = choices.classes[class].fact;
         let units = choices.domain(class).map_or(0, units);
@@ -375,17 +378,18 @@ impl Pricing<'_> {
     fn kernel(&self, phase: usize, (class, number): (usize, usize), way: &Way) -> Option<Picoseconds> {
         let kernel = self.rates.kernels[phase][number].as_ref()?;
         let cards = &self.slowest[kernel.domain.unwrap_or(self.slowest.len() - 1)];
-        let extents = self.site.costs.extents(PHASES[phase]);
+        let work = |units: &dyn Fn(DomainId) -> u64| {
+            work_of(self.choices, (class, way), units, (self.site.costs, PHASES[phase])).0
+        };
         if let Some(cover) = kernel.cover {
             let work = |&(units, covering, _, sail): &(u64, u64, u16, SailId)| {
-                let units = |domain: DomainId| if domain.index() == cover { covering } else { units };
-                (sail, work_of(self.choices, class, way, &units, extents).0)
+                (sail, work(&|domain: DomainId| if domain.index() == cover { covering } else { units }))
             };
             return Some(self.site.costs.slowest(self.pairs[cover].iter().map(work), kernel.dtype));
         }
         let work = |units: u64| match &kernel.line {
             Some(line) => line.work(units),
-            None => work_of(self.choices, class, way, &|_| units, extents).0,
+            None => work(&|_| units),
         };
         Some(self.site.costs.slowest(cards.iter().map(|&(sail, share)| (sail, work(share))), kernel.dtype))
     }

@@ -1,6 +1,7 @@
 //! The product seen from outside, in one test binary.
 #![expect(clippy::disallowed_methods, reason = "tests write the files that they feed to the program")]
 
+mod architectures;
 mod calibration;
 mod case_studies;
 mod commands;

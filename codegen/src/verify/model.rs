@@ -289,7 +289,7 @@ fn indexed(name: &str, graph: Graph, cache: DType) -> Result<Class, String> {
 fn sensible(graph: &Graph, node: &Node) -> bool {
     let output = &graph[node.output];
     let finite = match node.op {
-        Op::RmsNorm { epsilon } => epsilon.0.is_finite(),
+        Op::RmsNorm { epsilon } | Op::HeadNorm { epsilon, .. } => epsilon.0.is_finite(),
         Op::Rope { base, .. } => base.0.is_finite(),
         _ => true,
     };

@@ -104,7 +104,7 @@ impl Build<'_> {
         let node = self.template[id].clone();
         let inputs: Vec<ValueId> = match node.op {
             Op::Linear | Op::Embed => self.matrix(&node),
-            Op::RmsNorm { .. } | Op::LastToken | Op::Route { .. } => {
+            Op::RmsNorm { .. } | Op::Scale { .. } | Op::LastToken | Op::Route { .. } => {
                 node.inputs.iter().map(|&input| self.ensure(input, Layout::Whole)).collect()
             }
             Op::Add => {

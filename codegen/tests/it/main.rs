@@ -8,5 +8,6 @@ mod placements;
 mod refusals;
 mod small;
 mod text;
+mod variants;
 mod whole;
 mod zoo;

@@ -1,7 +1,7 @@
 //! Single corruptions of a plan, chosen by numbers.
 
 use sailplan_codegen::{Instruction, Plan, Program, ReduceOp};
-use sailplan_ir::{Algorithm, CollectiveKind, Constant, Op, SailId};
+use sailplan_ir::{Algorithm, CollectiveKind, Constant, Op, Pairs, SailId, Scores};
 
 /// Numbers from a seed (xorshift64*, Vigna 2016).
 pub(crate) struct Numbers(pub(crate) u64);
@@ -156,13 +156,25 @@ fn other_op(op: Op, numbers: &mut Numbers) -> Op {
     let by = numbers.below(3) as u32 + 1;
     match op {
         Op::RmsNorm { epsilon } => Op::RmsNorm { epsilon: Constant(epsilon.0 * 2.0) },
-        Op::Rope { head_dim, rotary_dim, base } => match by {
-            1 => Op::Rope { head_dim: head_dim / 2, rotary_dim, base },
-            2 => Op::Rope { head_dim, rotary_dim: rotary_dim / 2, base },
-            _ => Op::Rope { head_dim, rotary_dim, base: Constant(base.0 + 1.0) },
+        Op::HeadNorm { head_dim, epsilon } if by > 1 => {
+            Op::HeadNorm { head_dim, epsilon: Constant(epsilon.0 * 2.0 + 1e-6) }
+        }
+        Op::HeadNorm { head_dim, epsilon } => Op::HeadNorm { head_dim: head_dim * 2, epsilon },
+        Op::Rope { head_dim, rotary_dim, base, pairs } => match numbers.below(4) {
+            0 => Op::Rope { head_dim: head_dim / 2, rotary_dim, base, pairs },
+            1 => Op::Rope { head_dim, rotary_dim: rotary_dim / 2, base, pairs },
+            2 => Op::Rope { head_dim, rotary_dim, base: Constant(base.0 + 1.0), pairs },
+            _ if pairs.adjacent() => Op::Rope { head_dim, rotary_dim, base, pairs: Pairs::Halves },
+            _ => Op::Rope { head_dim, rotary_dim, base, pairs: Pairs::Adjacent },
         },
         Op::KvAppend { head_dim } => Op::KvAppend { head_dim: head_dim + by },
-        Op::Attention { heads, kv_heads, head_dim } => Op::Attention { heads: heads + by, kv_heads, head_dim },
+        Op::Attention { heads, kv_heads, head_dim, scores } => match numbers.below(4) {
+            0 => Op::Attention { heads: heads + by, kv_heads, head_dim, scores },
+            other => Op::Attention { heads, kv_heads, head_dim, scores: other_scores(scores, other) },
+        },
+        Op::Scale { factor } => Op::Scale { factor: Constant(factor.0 * 2.0) },
+        Op::SoftCap { cap } => Op::SoftCap { cap: Constant(cap.0 * 2.0) },
+        Op::GeGlu => Op::SwiGlu,
         Op::Add => Op::SwiGlu,
         Op::SwiGlu => Op::Add,
         Op::Route { used, renormalise } if by > 1 => Op::Route { used, renormalise: !renormalise },
@@ -172,5 +184,14 @@ fn other_op(op: Op, numbers: &mut Numbers) -> Op {
         Op::Linear => Op::Bias,
         Op::Embed => Op::Linear,
         Op::Bias | Op::LastToken => Op::Add,
+    }
+}
+
+fn other_scores(scores: Scores, which: u64) -> Scores {
+    let other = |constant: Option<Constant>| Some(Constant(constant.map_or(0.25, |constant| constant.0 * 2.0)));
+    match which {
+        1 => Scores { scale: other(scores.scale), ..scores },
+        2 => Scores { softcap: other(scores.softcap), ..scores },
+        _ => Scores { window: Some(scores.window.map_or(2, |window| window + 1)), ..scores },
     }
 }

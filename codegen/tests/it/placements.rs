@@ -1,7 +1,7 @@
 //! Placements by hand: runs of segments on runs of cards.
 
 use crate::forms::{Style, form, prices};
-use crate::small::{fleet, mixture, model, request};
+use crate::small::{fleet, mixture, model, request, variant};
 use sailplan_codegen::{Plan, emit};
 use sailplan_ir::{
     Algorithm, Bytes, Certificate, Choice, DomainId, Domains, Estimate, Form, Graph, Hop, Load, Model, Partition,
@@ -27,7 +27,9 @@ pub(crate) fn part(sails: &[u16], segments: Range<u32>, style: Style, algorithm:
 /// All plans that the tests corrupt, by name.
 pub(crate) fn plans() -> Vec<(&'static str, Plan)> {
     let dense = cases().into_iter().map(|(name, tied, parts)| (name, plan(&model(tied), &parts)));
-    dense.chain(mixtures().into_iter().map(|(name, parts)| (name, plan(&mixture(), &parts)))).collect()
+    let mixed = mixtures().into_iter().map(|(name, parts)| (name, plan(&mixture(), &parts)));
+    let others = variants().into_iter().map(|(name, parts)| (name, plan(&variant(), &parts)));
+    dense.chain(mixed).chain(others).collect()
 }
 
 pub(crate) fn plan_of(wanted: &str) -> Plan {
@@ -44,6 +46,17 @@ fn mixtures() -> Vec<(&'static str, Vec<Part>)> {
         ("experts cut", vec![part(&[1, 2, 0], 0..5, Reduce, Direct)]),
         ("experts on two stages", vec![part(&[0], 0..2, Whole, Ring), part(&[1, 3, 2], 2..5, Experts, Direct)]),
         ("experts gathered", vec![part(&[0, 1], 0..3, Gather, Ring), part(&[2, 3], 3..5, Scatter, Ring)]),
+    ]
+}
+
+/// Name, and stages of the model with what Llama has not.
+fn variants() -> Vec<(&'static str, Vec<Part>)> {
+    use Algorithm::{Direct, OneShot, Ring};
+    use Style::{Gather, Reduce, Scatter, Whole};
+    vec![
+        ("variant reduced", vec![part(&[0, 1], 0..5, Reduce, OneShot)]),
+        ("variant gathered", vec![part(&[1, 0], 0..5, Gather, Ring)]),
+        ("variant on two stages", vec![part(&[0], 0..2, Whole, Ring), part(&[1, 2], 2..5, Scatter, Direct)]),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use sailplan_ir::{
     Attachment, Bytes, BytesPerSecond, Compute, Constant, DType, Dim, Fleet, Graph, Host, Link, Links, Model, Op,
-    Picoseconds, Request, Role, SailKind, SailRun, TensorId, Verified, Verify, Wire,
+    Pairs, Picoseconds, Request, Role, SailKind, SailRun, Scores, TensorId, Verified, Verify, Wire,
 };
 use std::collections::BTreeMap;
 
@@ -29,6 +29,17 @@ pub(crate) fn mixture() -> Verified<Model> {
 /// As many experts as an expert has columns, so that slices of both look alike.
 pub(crate) fn square_mixture() -> Verified<Model> {
     decoder(false, |graph, normed, layer| experts(graph, normed, layer, (64, 64)))
+}
+
+/// Three layers, the middle one without a window, with all that Qwen3 and Gemma 2 have and Llama has not.
+pub(crate) fn variant() -> Verified<Model> {
+    let text = format!(
+        "Decoder(name: \"small\", hidden: {HIDDEN}, layers: 3, heads: {HEADS}, kv_heads: {KV_HEADS}, head_dim: {HEAD},
+         ffn: {FFN}, vocab: {VOCAB}, norm_epsilon: 1e-5, rope_base: 1e4, rope_pairs: halves, head_norms: true, window: 4,
+         global_every: 2, score_cap: 5.0, logit_cap: 3.0, query_scalar: 10.0, activation: gelu, post_norms: true,
+         scaled_embedding: true, tied: false, dtypes: Dtypes(default: Q4_0))"
+    );
+    sailplan_models::from_ron("small.ron", &text).unwrap().model
 }
 
 /// What follows the norm of a layer's second part.
@@ -75,7 +86,7 @@ fn linear(graph: &mut Graph, x: TensorId, name: &str, rows: u64) -> TensorId {
 
 fn decoder_layer(graph: &mut Graph, x: TensorId, layer: u32, feed_forward: FeedForward) -> TensorId {
     let (queries, keys) = (u64::from(HEADS * HEAD), u64::from(KV_HEADS * HEAD));
-    let rope = Op::Rope { head_dim: HEAD, rotary_dim: HEAD, base: Constant(1e4) };
+    let rope = Op::Rope { head_dim: HEAD, rotary_dim: HEAD, base: Constant(1e4), pairs: Pairs::Adjacent };
     let named = |name: &str| format!("blk.{layer}.{name}");
     let normed = norm(graph, x, &named("attn_norm"));
     let q = linear(graph, normed, &named("attn_q"), queries);
@@ -88,7 +99,7 @@ fn decoder_layer(graph: &mut Graph, x: TensorId, layer: u32, feed_forward: FeedF
         let cache = graph.tensor(named(&format!("{name}_cache")), &axes, DType::F32, Role::Cache);
         graph.apply(Op::KvAppend { head_dim: HEAD }, &[cache, value], format!("{name}_all"), &axes)
     });
-    let attention = Op::Attention { heads: HEADS, kv_heads: KV_HEADS, head_dim: HEAD };
+    let attention = Op::Attention { heads: HEADS, kv_heads: KV_HEADS, head_dim: HEAD, scores: Scores::PLAIN };
     let attended = graph.apply(attention, &[q, k, v], "attn", &[Dim::Tokens, Dim::Fixed(queries)]);
     let out = linear(graph, attended, &named("attn_output"), HIDDEN);
     let x = graph.apply(Op::Add, &[x, out], "x_attn", &[Dim::Tokens, Dim::Fixed(HIDDEN)]);

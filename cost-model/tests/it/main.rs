@@ -1,4 +1,5 @@
-//! One test binary: baselines, calibration, collectives, fleets, frames, the link's document, links, prices, tiers.
+//! One test binary: baselines, calibration, collectives, fleets, frames, the link's document, links, prices, tiers,
+//! windows.
 
 mod baselines;
 mod calibration;
@@ -10,3 +11,4 @@ mod links;
 mod plain;
 mod prices;
 mod tiers;
+mod windows;

@@ -7,7 +7,7 @@ use sailplan_codegen::{
 };
 use sailplan_ir::{
     Algorithm, Attachment, Bytes, BytesPerSecond, Certificate, CollectiveKind, Constant, DType, Dim, Estimate, Fleet,
-    Host, Links, Objective, Op, Picoseconds, Request, SailId, Status, Wire,
+    Host, Links, Objective, Op, Pairs, Picoseconds, Request, SailId, Scores, Status, Wire,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -265,7 +265,7 @@ impl Code<'_> {
         let norm = Op::RmsNorm { epsilon: Constant(1e-5) };
         let Sizes { heads, kv_heads, .. } = self.case.sizes;
         let head_dim = self.case.sizes.head_dim();
-        let rope = Op::Rope { head_dim, rotary_dim: head_dim, base: Constant(1e4) };
+        let rope = Op::Rope { head_dim, rotary_dim: head_dim, base: Constant(1e4), pairs: Pairs::Adjacent };
         self.kernel(norm, &["x"], &["blk.{layer}.attn_norm.weight"], "h");
         for (out, name) in [("q", "attn_q"), ("k", "attn_k"), ("v", "attn_v")] {
             self.kernel(Op::Linear, &["h"], &[&format!("blk.{{layer}}.{name}.weight")], out);
@@ -274,7 +274,7 @@ impl Code<'_> {
         self.kernel(rope, &["k"], &[], "k");
         self.kernel(Op::KvAppend { head_dim }, &["cache_k.{layer}", "k"], &[], "cache_k.{layer}");
         self.kernel(Op::KvAppend { head_dim }, &["cache_v.{layer}", "v"], &[], "cache_v.{layer}");
-        let attention = Op::Attention { heads, kv_heads, head_dim };
+        let attention = Op::Attention { heads, kv_heads, head_dim, scores: Scores::PLAIN };
         self.kernel(attention, &["q", "cache_k.{layer}", "cache_v.{layer}"], &[], "a");
         self.kernel(Op::Linear, &["a"], &["blk.{layer}.attn_output.weight"], "o");
         self.all_reduce("o");

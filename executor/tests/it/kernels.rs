@@ -2,7 +2,7 @@
 
 use crate::noise;
 use sailplan_executor::{Arenas, Buffer, Cache, Cpu, Device, Kernel, Operand, Step, Weight};
-use sailplan_ir::{Bytes, Constant, DType, Dim, Op};
+use sailplan_ir::{Bytes, Constant, DType, Dim, Op, Pairs, Scores};
 
 /// A device with room for everything these tests do.
 pub(crate) fn device() -> Cpu {
@@ -18,7 +18,7 @@ pub(crate) fn buffer(place: u64, columns: u64) -> Buffer {
 }
 
 /// Runs `op` on buffers with these values, `tokens` rows each, and vectors as weights.
-fn run(op: Op, step: Step, inputs: &[&[f32]], vectors: &[&[f32]], columns: u64) -> Vec<f32> {
+pub(crate) fn run(op: Op, step: Step, inputs: &[&[f32]], vectors: &[&[f32]], columns: u64) -> Vec<f32> {
     let mut cpu = device();
     let rows = if op == Op::LastToken { Dim::Outputs } else { Dim::Tokens };
     let output = Buffer { rows, ..buffer(0, columns) };
@@ -38,14 +38,14 @@ fn run(op: Op, step: Step, inputs: &[&[f32]], vectors: &[&[f32]], columns: u64) 
     cpu.read(output, step).expect("fits")
 }
 
-fn close(found: &[f32], expected: &[f64]) {
+pub(crate) fn close(found: &[f32], expected: &[f64]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         assert!((f64::from(*found) - expected).abs() < 2e-6 * expected.abs().max(1.0), "{found} {expected}");
     }
 }
 
-fn wide(values: &[f32]) -> Vec<f64> {
+pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
 
@@ -78,7 +78,7 @@ fn elementwise() {
 #[test]
 fn rope_turns_adjacent_pairs_of_the_leading_part() {
     let (x, divisors) = (noise(3 * 24, 1), [1.0, 2.0, 8.0]);
-    let op = Op::Rope { head_dim: 8, rotary_dim: 6, base: Constant(1e4) };
+    let op = Op::Rope { head_dim: 8, rotary_dim: 6, base: Constant(1e4), pairs: Pairs::Adjacent };
     let mut expected = wide(&x);
     for (index, pair) in expected.chunks_mut(2).enumerate().filter(|(index, _)| index % 4 < 3) {
         let (position, i) = (5 + index / 12, index % 4);
@@ -90,7 +90,13 @@ fn rope_turns_adjacent_pairs_of_the_leading_part() {
 }
 
 /// Feeds `tokens` rows of keys and values from `step.start` on, then attends.
-fn attended(cpu: &mut Cpu, dtype: DType, step: Step, rows: [&[f32]; 3], kv_columns: u64) -> Vec<f32> {
+pub(crate) fn attended(
+    cpu: &mut Cpu,
+    (dtype, scores): (DType, Scores),
+    step: Step,
+    rows: [&[f32]; 3],
+    kv_columns: u64,
+) -> Vec<f32> {
     let columns = kv_columns * 2;
     let cache = |place: u64| Operand::Cache(Cache { offset: place << 16, rows: 16, columns: kv_columns, dtype });
     let (q, kv, out) = (buffer(0, columns), buffer(1, kv_columns), buffer(2, columns));
@@ -102,7 +108,7 @@ fn attended(cpu: &mut Cpu, dtype: DType, step: Step, rows: [&[f32]; 3], kv_colum
         cpu.run(&append, step).expect("appended");
     }
     cpu.write(q, step, rows[0]).expect("fits");
-    let op = Op::Attention { heads: 6, kv_heads: 3, head_dim: 8 };
+    let op = Op::Attention { heads: 6, kv_heads: 3, head_dim: 8, scores };
     let inputs = vec![Operand::Buffer(q), cache(0), cache(1)];
     cpu.run(&Kernel { op, skip: 0, inputs, weights: Vec::new(), output: Operand::Buffer(out) }, step)
         .expect("attended");
@@ -127,25 +133,28 @@ fn attention(q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
 #[test]
 fn attention_by_chunks_by_tokens_and_by_heads() {
     let (q, k, v) = (noise(7 * 48, 1), noise(7 * 24, 2), noise(7 * 24, 3));
-    let whole = attended(&mut device(), DType::F32, Step { start: 0, tokens: 7 }, [&q, &k, &v], 24);
+    let whole = attended(&mut device(), (DType::F32, Scores::PLAIN), Step { start: 0, tokens: 7 }, [&q, &k, &v], 24);
     close(&whole, &attention(&wide(&q), &wide(&k), &wide(&v)));
     for dtype in [DType::F32, DType::F16, DType::BF16] {
-        let whole = attended(&mut device(), dtype, Step { start: 0, tokens: 7 }, [&q, &k, &v], 24);
+        let whole = attended(&mut device(), (dtype, Scores::PLAIN), Step { start: 0, tokens: 7 }, [&q, &k, &v], 24);
         let mut cpu = device();
         for t in 0..7_usize {
             let row = |values: &'_ [f32], width: usize| values[t * width..(t + 1) * width].to_vec();
             let rows = [&row(&q, 48)[..], &row(&k, 24), &row(&v, 24)];
-            let one = attended(&mut cpu, dtype, Step { start: t as u64, tokens: 1 }, rows, 24);
+            let one = attended(&mut cpu, (dtype, Scores::PLAIN), Step { start: t as u64, tokens: 1 }, rows, 24);
             assert_eq!(one, whole[t * 48..(t + 1) * 48], "{dtype}");
         }
         let half = |values: &[f32], width: usize| -> Vec<f32> {
             values.chunks(width).flat_map(|row| &row[width / 3..]).copied().collect()
         };
         let rows = [&half(&q, 48)[..], &half(&k, 24), &half(&v, 24)];
-        let two = attended(&mut device(), dtype, Step { start: 0, tokens: 7 }, rows, 16);
+        let two = attended(&mut device(), (dtype, Scores::PLAIN), Step { start: 0, tokens: 7 }, rows, 16);
         assert_eq!(two, half(&whole, 48), "{dtype}");
     }
-    assert!(attended(&mut device(), DType::F32, Step { start: 0, tokens: 7 }, [&[], &[], &[]], 0).is_empty());
+    assert!(
+        attended(&mut device(), (DType::F32, Scores::PLAIN), Step { start: 0, tokens: 7 }, [&[], &[], &[]], 0)
+            .is_empty()
+    );
 }
 
 #[test]
@@ -153,8 +162,8 @@ fn misfits_are_errors() {
     let mut cpu = device();
     let operand = |columns| Operand::Buffer(buffer(0, columns));
     let none = Vec::new;
-    let rope = Op::Rope { head_dim: 8, rotary_dim: 8, base: Constant(1e4) };
-    let attention = Op::Attention { heads: 4, kv_heads: 2, head_dim: 8 };
+    let rope = Op::Rope { head_dim: 8, rotary_dim: 8, base: Constant(1e4), pairs: Pairs::Adjacent };
+    let attention = Op::Attention { heads: 4, kv_heads: 2, head_dim: 8, scores: Scores::PLAIN };
     let weight = Weight { offset: 0, rows: 4, columns: 32, first_row: 0, dtype: DType::F32 };
     let far = Operand::Buffer(Buffer { offset: 1 << 40, rows: Dim::Tokens, columns: 4 });
     let odd = Operand::Buffer(Buffer { offset: 2, rows: Dim::Tokens, columns: 4 });

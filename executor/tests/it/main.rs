@@ -5,6 +5,7 @@ mod experts;
 mod kernels;
 mod linear;
 mod transport;
+mod variants;
 
 /// Reproducible values in −1..1.
 pub(crate) fn noise(count: usize, seed: u64) -> Vec<f32> {

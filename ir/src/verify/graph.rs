@@ -1,6 +1,6 @@
 //! Invariants of a graph: references, order, arity, shapes.
 
-use crate::{Diagnostic, Diagnostics, Dim, Graph, Node, Op, Operand, Role, Verify};
+use crate::{Constant, Diagnostic, Diagnostics, Dim, Graph, Node, Op, Operand, Role, Verify};
 
 impl Verify for Graph {
     fn problems(&self) -> Diagnostics {
@@ -24,7 +24,10 @@ impl Verify for Graph {
                 let output = &self[node.output].name;
                 problems.push(Diagnostic::new(format!("n{index} ({name}) makes `{output}` a second time")));
             }
-            if let Err(reason) = check_shapes(self, node).and_then(|()| check_experts(self, node)) {
+            if let Err(reason) = check_shapes(self, node)
+                .and_then(|()| check_experts(self, node))
+                .and_then(|()| check_attributes(self, node))
+            {
                 problems.push(Diagnostic::new(format!("n{index} ({name} → `{}`): {reason}", self[node.output].name)));
             }
         }
@@ -112,6 +115,34 @@ fn check_experts(graph: &Graph, node: &Node) -> Result<(), String> {
         return Err(format!("a token cannot take {used} of {experts} experts"));
     }
     Ok(())
+}
+
+/// What shapes cannot say: a gain for each element of a head, a window of at least the token itself, and constants that
+/// give numbers.
+fn check_attributes(graph: &Graph, node: &Node) -> Result<(), String> {
+    let positive = |what: &str, constant: Constant| match constant.0 {
+        value if value.is_finite() && value > 0.0 => Ok(()),
+        value => Err(format!("{what} is {value}, not a positive number")),
+    };
+    match node.op {
+        Op::HeadNorm { head_dim, .. } => {
+            let gain = node.inputs.get(1).and_then(|&gain| graph[gain].axes.first()?.fixed());
+            match gain {
+                Some(gain) if gain == u64::from(head_dim) => Ok(()),
+                _ => Err(format!("a head has {head_dim} elements and its gain has not")),
+            }
+        }
+        Op::Attention { scores, .. } => {
+            if scores.window == Some(0) {
+                return Err("no token sees anything through a window of 0".into());
+            }
+            scores.scale.map_or(Ok(()), |scale| positive("the scale of the scores", scale))?;
+            scores.softcap.map_or(Ok(()), |cap| positive("the cap of the scores", cap))
+        }
+        Op::Scale { factor } => positive("the factor", factor),
+        Op::SoftCap { cap } => positive("the cap", cap),
+        _ => Ok(()),
+    }
 }
 
 fn in_atoms(dim: Dim, atom: u64) -> Option<Dim> {

@@ -12,10 +12,9 @@ pub(crate) fn graph(decoder: &Decoder, dtypes: &BTreeMap<String, DType>) -> Grap
     let tokens = build.graph.tensor("tokens", &[Dim::Tokens], DType::I32, Role::Tokens);
     let table = build.weight("token_embd.weight", &[decoder.vocab, hidden]);
     build.factors = build.optional("rope_freqs.weight", &[u64::from(decoder.rotary_dim / 2)]);
-    let mut x = build.graph.apply(Op::Embed, &[tokens, table], "x", &[Dim::Tokens, Dim::Fixed(hidden)]);
+    let mut x = build.embed(tokens, table);
     for (index, &layer) in decoder.layers.iter().enumerate() {
-        x = build.attention(x, index, layer);
-        x = build.feed_forward(x, index, layer);
+        x = if decoder.variant.parallel { build.parallel(x, index, layer) } else { build.serial(x, index, layer) };
     }
     build.head(x, table);
     build.graph
@@ -29,37 +28,81 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn attention(&mut self, x: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
-        let head_dim = self.decoder.head_dim;
+    fn embed(&mut self, tokens: TensorId, table: TensorId) -> TensorId {
+        let hidden = self.decoder.hidden;
+        let axes = [Dim::Tokens, Dim::Fixed(hidden)];
+        if !self.decoder.variant.scaled_embedding {
+            return self.graph.apply(Op::Embed, &[tokens, table], "x", &axes);
+        }
+        let rows = self.graph.apply(Op::Embed, &[tokens, table], "embedded", &axes);
+        self.same_shape(Op::Scale { factor: Constant((hidden as f32).sqrt()) }, &[rows], "x")
+    }
+
+    /// x + attention(norm x), then the same with the feed-forward part.
+    fn serial(&mut self, x: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
+        let norm = self.norm(x, &format!("blk.{index}.attn_norm"), "attn_norm");
+        let out = self.attention(norm, index, layer);
+        let out = self.post_norm(out, &format!("blk.{index}.post_attention_norm"), "attn_post_norm");
+        let x = self.same_shape(Op::Add, &[x, out], "x_attn");
+        let norm = self.norm(x, &format!("blk.{index}.ffn_norm"), "ffn_norm");
+        let out = self.feed_forward(norm, index, layer);
+        let out = self.post_norm(out, &format!("blk.{index}.post_ffw_norm"), "ffn_post_norm");
+        self.same_shape(Op::Add, &[x, out], "x")
+    }
+
+    /// x + attention(norm x) + feed-forward(norm x).
+    fn parallel(&mut self, x: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
+        let norm = self.norm(x, &format!("blk.{index}.attn_norm"), "attn_norm");
+        let attended = self.attention(norm, index, layer);
+        let fed = self.feed_forward(norm, index, layer);
+        let both = self.same_shape(Op::Add, &[attended, fed], "block_out");
+        self.same_shape(Op::Add, &[x, both], "x")
+    }
+
+    fn post_norm(&mut self, x: TensorId, weight: &str, name: &str) -> TensorId {
+        if self.decoder.variant.post_norms { self.norm(x, weight, name) } else { x }
+    }
+
+    fn attention(&mut self, norm: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
+        let (head_dim, variant) = (self.decoder.head_dim, self.decoder.variant);
         let queries = u64::from(layer.heads) * u64::from(head_dim);
         let keys = u64::from(layer.kv_heads) * u64::from(head_dim);
-        let norm = self.norm(x, &format!("blk.{index}.attn_norm"), "attn_norm");
         let q = self.linear(norm, &format!("blk.{index}.attn_q"), queries, "q");
         let k = self.linear(norm, &format!("blk.{index}.attn_k"), keys, "k");
         let v = self.linear(norm, &format!("blk.{index}.attn_v"), keys, "v");
+        let q = self.head_norm(q, &format!("blk.{index}.attn_q_norm"), "q_norm");
+        let k = self.head_norm(k, &format!("blk.{index}.attn_k_norm"), "k_norm");
         let q = self.rope(q, "q_rope");
         let k = self.rope(k, "k_rope");
         let k = self.append(k, format!("blk.{index}.k_cache"), "k_all");
         let v = self.append(v, format!("blk.{index}.v_cache"), "v_all");
-        let op = Op::Attention { heads: layer.heads, kv_heads: layer.kv_heads, head_dim };
+        let scores = variant.scores(index, head_dim);
+        let op = Op::Attention { heads: layer.heads, kv_heads: layer.kv_heads, head_dim, scores };
         let attended = self.graph.apply(op, &[q, k, v], "attn", &[Dim::Tokens, Dim::Fixed(queries)]);
-        let out = self.linear(attended, &format!("blk.{index}.attn_output"), self.decoder.hidden, "attn_out");
-        self.same_shape(Op::Add, &[x, out], "x_attn")
+        self.linear(attended, &format!("blk.{index}.attn_output"), self.decoder.hidden, "attn_out")
     }
 
-    fn feed_forward(&mut self, x: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
-        let norm = self.norm(x, &format!("blk.{index}.ffn_norm"), "ffn_norm");
-        let out = match self.decoder.mixture {
+    fn head_norm(&mut self, x: TensorId, weight: &str, name: &str) -> TensorId {
+        let Decoder { head_dim, epsilon, .. } = *self.decoder;
+        if !self.decoder.variant.head_norms {
+            return x;
+        }
+        let gain = self.weight(&format!("{weight}.weight"), &[u64::from(head_dim)]);
+        self.same_shape(Op::HeadNorm { head_dim, epsilon: Constant(epsilon) }, &[x, gain], name)
+    }
+
+    fn feed_forward(&mut self, norm: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
+        match self.decoder.mixture {
             Some(mixture) => self.mixture(norm, index, (mixture, layer.ffn)),
             None => self.gated(norm, index, layer),
-        };
-        self.same_shape(Op::Add, &[x, out], "x")
+        }
     }
 
     fn gated(&mut self, norm: TensorId, index: usize, layer: LayerNumbers) -> TensorId {
         let gate = self.linear(norm, &format!("blk.{index}.ffn_gate"), layer.ffn, "gate");
         let up = self.linear(norm, &format!("blk.{index}.ffn_up"), layer.ffn, "up");
-        let act = self.same_shape(Op::SwiGlu, &[gate, up], "ffn_act");
+        let activation = if self.decoder.variant.gelu { Op::GeGlu } else { Op::SwiGlu };
+        let act = self.same_shape(activation, &[gate, up], "ffn_act");
         self.linear(act, &format!("blk.{index}.ffn_down"), self.decoder.hidden, "ffn_out")
     }
 
@@ -80,7 +123,13 @@ impl Build<'_> {
         let last = self.graph.apply(Op::LastToken, &[x], "x_last", &[Dim::Outputs, hidden]);
         let norm = self.norm(last, "output_norm", "output_norm");
         let matrix = self.optional("output.weight", &[vocab, self.decoder.hidden]).unwrap_or(table);
-        self.graph.apply(Op::Linear, &[norm, matrix], "logits", &[Dim::Outputs, Dim::Fixed(vocab)]);
+        let axes = [Dim::Outputs, Dim::Fixed(vocab)];
+        let cap = self.decoder.variant.logit_cap;
+        let name = if cap.is_some() { "logits_raw" } else { "logits" };
+        let logits = self.graph.apply(Op::Linear, &[norm, matrix], name, &axes);
+        if let Some(cap) = cap {
+            self.same_shape(Op::SoftCap { cap: Constant(cap) }, &[logits], "logits");
+        }
     }
 
     fn norm(&mut self, x: TensorId, weight: &str, name: &str) -> TensorId {
@@ -100,7 +149,7 @@ impl Build<'_> {
 
     fn rope(&mut self, x: TensorId, name: &str) -> TensorId {
         let Decoder { head_dim, rotary_dim, rope_base, .. } = *self.decoder;
-        let op = Op::Rope { head_dim, rotary_dim, base: Constant(rope_base) };
+        let op = Op::Rope { head_dim, rotary_dim, base: Constant(rope_base), pairs: self.decoder.variant.pairs };
         let inputs: Vec<TensorId> = [x].into_iter().chain(self.factors).collect();
         self.same_shape(op, &inputs, name)
     }

@@ -1,11 +1,13 @@
-//! A decoder of the Llama family in numbers, and the checks on them that every front end shares. It knows neither files
+//! A decoder in numbers, and the checks on them that every front end shares. It knows neither files
 //! nor keys: a flaw names a [`Field`], the front end says where that field stands.
 
 mod build;
 mod experts;
+mod variant;
 
 pub(crate) use build::graph;
 pub(crate) use experts::{ExpertNumbers, Mixture};
+pub(crate) use variant::Variant;
 
 /// Most layers accepted; the deepest published decoder has 126.
 pub(crate) const MAX_LAYERS: u64 = 4096;
@@ -31,6 +33,13 @@ pub(crate) enum Field {
     Context,
     Epsilon,
     RopeBase,
+    Window,
+    GlobalEvery,
+    ScoreCap,
+    LogitCap,
+    QueryScalar,
+    Activation,
+    Parallel,
 }
 
 /// What is wrong with a number.
@@ -65,6 +74,7 @@ pub(crate) struct Numbers {
     pub(crate) context: Option<u64>,
     pub(crate) epsilon: f32,
     pub(crate) rope_base: f32,
+    pub(crate) variant: Variant,
 }
 
 /// Numbers that fit together.
@@ -80,6 +90,7 @@ pub(crate) struct Decoder {
     pub(crate) context: Option<u64>,
     /// What all layers have instead of one feed-forward part.
     pub(crate) mixture: Option<Mixture>,
+    pub(crate) variant: Variant,
     pub(crate) layers: Vec<LayerNumbers>,
 }
 
@@ -115,6 +126,7 @@ impl Numbers {
         self.check_ranges(&mut flaws);
         self.check_constants(&mut flaws);
         self.experts.check(&mut flaws);
+        self.variant.check(self, &mut flaws);
         if !flaws.is_empty() {
             return Err(flaws);
         }
@@ -235,6 +247,7 @@ impl Numbers {
             rope_base: self.rope_base,
             context: self.context,
             mixture: self.experts.mixture(),
+            variant: self.variant,
             layers: (0..self.layers as usize).map(layer).collect::<Option<_>>()?,
         })
     }

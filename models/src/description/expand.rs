@@ -1,9 +1,9 @@
 //! From a parsed description to the graph, with every problem at the field that causes it.
 
-use super::format::{Decoder as Description, Override, Part};
+use super::format::{Activation, Decoder as Description, Override, Part, RopePairs};
 use super::spans::Step;
-use crate::decoder::{self, Decoder, ExpertNumbers, Field, Flaw, Numbers, PerLayer};
-use sailplan_ir::{At, DType, Diagnostic, Graph};
+use crate::decoder::{self, Decoder, ExpertNumbers, Field, Flaw, Numbers, PerLayer, Variant};
+use sailplan_ir::{At, DType, Diagnostic, Graph, Pairs};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a field stands.
@@ -53,6 +53,26 @@ fn numbers(description: &Description) -> Numbers {
         context: description.context,
         epsilon: description.norm_epsilon,
         rope_base: description.rope_base,
+        variant: variant(description),
+    }
+}
+
+fn variant(description: &Description) -> Variant {
+    Variant {
+        head_norms: description.head_norms,
+        pairs: match description.rope_pairs {
+            RopePairs::Adjacent => Pairs::Adjacent,
+            RopePairs::Halves => Pairs::Halves,
+        },
+        window: description.window,
+        global_every: description.global_every,
+        score_cap: description.score_cap,
+        logit_cap: description.logit_cap,
+        query_scalar: description.query_scalar,
+        gelu: description.activation == Activation::Gelu,
+        post_norms: description.post_norms,
+        scaled_embedding: description.scaled_embedding,
+        parallel: description.parallel,
     }
 }
 
@@ -73,6 +93,13 @@ fn place_flaw(flaw: Flaw, locate: Locate<'_>) -> (Diagnostic, At) {
         Field::Context => "context",
         Field::Epsilon => "norm_epsilon",
         Field::RopeBase => "rope_base",
+        Field::Window => "window",
+        Field::GlobalEvery => "global_every",
+        Field::ScoreCap => "score_cap",
+        Field::LogitCap => "logit_cap",
+        Field::QueryScalar => "query_scalar",
+        Field::Activation => "activation",
+        Field::Parallel => "parallel",
     };
     (Diagnostic::new(flaw.message).hint(flaw.hint), locate(&[Step::Field(key)]))
 }

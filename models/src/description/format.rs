@@ -3,7 +3,7 @@
 use sailplan_ir::DType;
 use serde::Deserialize;
 
-/// A decoder of the Llama family, dense or with a mixture of experts in every layer.
+/// A decoder, dense or with a mixture of experts in every layer. What is not said is as in Llama.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Decoder {
@@ -37,6 +37,34 @@ pub(crate) struct Decoder {
     /// Whether there is a tensor of rotary frequency factors (Llama 3.1).
     #[serde(default)]
     pub(crate) rope_factors: bool,
+    /// Which elements of a head rotate together. Default: adjacent ones.
+    #[serde(default)]
+    pub(crate) rope_pairs: RopePairs,
+    /// Whether queries and keys are normed head by head (Qwen3).
+    #[serde(default)]
+    pub(crate) head_norms: bool,
+    /// Positions that a token sees, itself included. Default: all before it.
+    pub(crate) window: Option<u64>,
+    /// Of so many layers the last one sees all positions in spite of the window. Default: none does.
+    pub(crate) global_every: Option<u64>,
+    /// Scores become cap · tanh(score / cap).
+    pub(crate) score_cap: Option<f32>,
+    /// Logits become cap · tanh(logit / cap).
+    pub(crate) logit_cap: Option<f32>,
+    /// Scores are divided by its root (`query_pre_attn_scalar`). Default: the head size.
+    pub(crate) query_scalar: Option<f32>,
+    /// Of the gate of the feed-forward part. Default: SiLU.
+    #[serde(default)]
+    pub(crate) activation: Activation,
+    /// Whether what attention and the feed-forward part make is normed before it is added.
+    #[serde(default)]
+    pub(crate) post_norms: bool,
+    /// Whether rows of the embedding are multiplied by the root of `hidden`.
+    #[serde(default)]
+    pub(crate) scaled_embedding: bool,
+    /// Whether attention and the feed-forward part read the same norm and are added together.
+    #[serde(default)]
+    pub(crate) parallel: bool,
     /// Whether the head reads the embedding table.
     #[serde(default)]
     pub(crate) tied: bool,
@@ -44,6 +72,24 @@ pub(crate) struct Decoder {
     #[serde(default)]
     pub(crate) biases: Vec<Part>,
     pub(crate) dtypes: Dtypes,
+}
+
+/// Elements i and i + 1, or i and i + half of those that rotate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RopePairs {
+    #[default]
+    Adjacent,
+    Halves,
+}
+
+/// Gelu is the approximation by tanh.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Activation {
+    #[default]
+    Silu,
+    Gelu,
 }
 
 /// Element types of the matrices; `default` holds where nothing else is said. Norms, biases and routers are F32. `gate`, `up`

@@ -37,8 +37,8 @@ impl<'a> Header<'a> {
         let mut names = BTreeMap::new();
         for _ in 0..tensor_count {
             let tensor = TensorInfo::read(cursor, &mut header.problems)?;
-            if let Some(first) = names.insert(tensor.name, tensor.entry) {
-                let message = format!("tensor `{}` stands twice, first at byte {first}", shown(tensor.name));
+            if let Some(first) = names.insert(tensor.name.clone(), tensor.entry) {
+                let message = format!("tensor `{}` stands twice, first at byte {first}", shown(&tensor.name));
                 header.problems.push(cursor.diagnostic_at(tensor.entry, message, "names must be unique"));
             }
             header.tensors.push(tensor);

@@ -1,23 +1,27 @@
 //! GGUF files, by their header: metadata to numbers, numbers to a graph, the graph against the tensor table.
 
+mod architecture;
 mod cursor;
+mod fused;
 mod header;
 mod keys;
-mod llama;
+mod metadata;
 mod table;
 mod tensors;
 mod value;
 
 use crate::Loaded;
 use crate::assemble::{About, assemble};
-use crate::decoder::{self, Decoder};
+use crate::decoder::{self, Decoder, Field};
+use architecture::Architecture;
 use cursor::{Cursor, Stop};
 use header::Header;
 use keys::Keys;
 use sailplan_ir::{At, Diagnostic, Diagnostics};
 
-/// Tensors of a layer without biases.
+/// Tensors of a layer of Llama without biases; the other architectures have more, but for those that fuse some.
 const TENSORS_OF_A_LAYER: usize = 9;
+const FUSED_TENSORS_OF_A_LAYER: usize = 6;
 
 /// Why there is no model.
 #[derive(Debug)]
@@ -59,13 +63,14 @@ pub(crate) fn read(file: &str, bytes: &[u8], size: u64) -> Result<Loaded, Failur
 fn model(file: &str, header: Header<'_>) -> Result<Loaded, Diagnostics> {
     let Header { keys, tensors, mut problems } = header;
     let mut keys = Keys::new(file, &keys);
-    let decoder = llama::decoder(&mut keys).and_then(|decoder| enough_tensors(&mut keys, decoder, tensors.len()));
+    let decoder = metadata::decoder(&mut keys).and_then(|read| enough_tensors(&mut keys, read, tensors.len()));
     let name = name(file, &mut keys);
     problems.append(&mut keys.problems);
     Diagnostics(problems).into_result(())?;
-    let Some(decoder) = decoder else {
+    let Some((kind, decoder)) = decoder else {
         return Err(Diagnostic::new("the metadata describes no model").at(file, At::Whole).into());
     };
+    let tensors = if kind.fuses() { fused::parts(tensors, &decoder) } else { tensors };
     let graph = decoder::graph(&decoder, &table::dtypes(&tensors));
     table::check(file, &graph, &tensors)?;
     let weights = table::index(file, &graph, &tensors);
@@ -75,13 +80,18 @@ fn model(file: &str, header: Header<'_>) -> Result<Loaded, Diagnostics> {
 }
 
 /// A header of a few bytes must not make a graph of thousands of layers.
-fn enough_tensors(keys: &mut Keys<'_>, decoder: Decoder, tensors: usize) -> Option<Decoder> {
-    let wanted = decoder.layers.len().saturating_mul(TENSORS_OF_A_LAYER);
+fn enough_tensors(
+    keys: &mut Keys<'_>,
+    (kind, decoder): (Architecture, Decoder),
+    tensors: usize,
+) -> Option<(Architecture, Decoder)> {
+    let each = if kind.fuses() { FUSED_TENSORS_OF_A_LAYER } else { TENSORS_OF_A_LAYER };
+    let wanted = decoder.layers.len().saturating_mul(each);
     if tensors >= wanted {
-        return Some(decoder);
+        return Some((kind, decoder));
     }
     let message = format!("{} layers need at least {wanted} tensors; the file has {tensors}", decoder.layers.len());
-    keys.problem("llama.block_count", message, "the file is no complete model; convert it again");
+    keys.problem(&kind.key_of(Field::Layers), message, "the file is no complete model; convert it again");
     None
 }
 

@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 
 /// The type of every tensor, by name.
 pub(crate) fn dtypes(tensors: &[TensorInfo<'_>]) -> BTreeMap<String, DType> {
-    tensors.iter().filter_map(|tensor| Some((tensor.name.to_owned(), tensor.dtype?))).collect()
+    tensors.iter().filter_map(|tensor| Some((tensor.name.clone().into_owned(), tensor.dtype?))).collect()
 }
 
 /// Every weight is in the file with its shape, and every tensor of the file is used or known to be harmless.
 pub(crate) fn check(file: &str, graph: &Graph, tensors: &[TensorInfo<'_>]) -> Result<(), Diagnostics> {
     let mut problems = Diagnostics::default();
-    if let Some(tensor) = tensors.iter().find(|tensor| is_single_expert(tensor.name)) {
+    if let Some(tensor) = tensors.iter().find(|tensor| is_single_expert(&tensor.name)) {
         let message =
-            format!("tensor `{}` is one expert by itself; only stacked experts are supported", shown(tensor.name));
+            format!("tensor `{}` is one expert by itself; only stacked experts are supported", shown(&tensor.name));
         let hint = "the file was made before April 2024; convert the model again with a current llama.cpp";
-        return Err(Diagnostic::new(message).hint(hint).at(file, At::Name(shown(tensor.name))).into());
+        return Err(Diagnostic::new(message).hint(hint).at(file, At::Name(shown(&tensor.name))).into());
     }
     let mut wanted = shapes(graph);
     for tensor in tensors {
-        let expected = wanted.remove(tensor.name);
+        let expected = wanted.remove(tensor.name.as_ref());
         if let Some((message, hint)) = misfit(tensor, expected.as_deref()) {
-            problems.push(Diagnostic::new(message).hint(hint).at(file, At::Name(shown(tensor.name))));
+            problems.push(Diagnostic::new(message).hint(hint).at(file, At::Name(shown(&tensor.name))));
         }
     }
     for (name, expected) in wanted {
@@ -36,16 +36,16 @@ pub(crate) fn check(file: &str, graph: &Graph, tensors: &[TensorInfo<'_>]) -> Re
 
 /// What is wrong with a tensor of the file, and a hint.
 fn misfit(tensor: &TensorInfo<'_>, expected: Option<&[u64]>) -> Option<(String, &'static str)> {
-    let (name, found) = (shown(tensor.name), &tensor.dims);
+    let (name, found) = (shown(&tensor.name), &tensor.dims);
     match expected {
         Some(expected) if same_shape(found, expected) => None,
         Some(expected) => {
             let message = format!("tensor `{name}` has shape {found:?}, expected {expected:?}");
             Some((message, "shapes are rows first; the metadata and the tensors do not fit together"))
         }
-        None if harmless(tensor.name) => None,
+        None if harmless(&tensor.name) => None,
         None => {
-            let message = format!("tensor `{name}` {found:?} has no place in this Llama model");
+            let message = format!("tensor `{name}` {found:?} has no place in this model");
             Some((message, "leaving it out would compute another model; this variant is not supported"))
         }
     }
@@ -55,10 +55,10 @@ fn misfit(tensor: &TensorInfo<'_>, expected: Option<&[u64]>) -> Option<(String, 
 pub(crate) fn index(file: &str, graph: &Graph, tensors: &[TensorInfo<'_>]) -> WeightIndex {
     let mut shapes = shapes(graph);
     let entry = |tensor: &TensorInfo<'_>| {
-        let dims = shapes.remove(tensor.name).unwrap_or_else(|| tensor.dims.clone());
+        let dims = shapes.remove(tensor.name.as_ref()).unwrap_or_else(|| tensor.dims.clone());
         let dtype = tensor.dtype?;
         let entry = WeightEntry { file: 0, offset: tensor.offset, bytes: Bytes(tensor.bytes), dims, dtype };
-        Some((tensor.name.to_owned(), entry))
+        Some((tensor.name.clone().into_owned(), entry))
     };
     WeightIndex { files: vec![file.to_owned()], tensors: tensors.iter().filter_map(entry).collect() }
 }

@@ -4,6 +4,7 @@ use super::cursor::{Cursor, Stop};
 use super::header::name;
 use crate::report::shown;
 use sailplan_ir::{At, DType, Diagnostic};
+use std::borrow::Cow;
 
 /// An empty name, no dimensions, type, offset.
 pub(crate) const LEAST_BYTES: u64 = 24;
@@ -15,7 +16,7 @@ const REMOVED: [u32; 8] = [4, 5, 31, 32, 33, 36, 37, 38];
 /// One entry of the table.
 #[derive(Clone, Debug)]
 pub(crate) struct TensorInfo<'a> {
-    pub(crate) name: &'a str,
+    pub(crate) name: Cow<'a, str>,
     /// First byte of the entry in the file.
     pub(crate) entry: u64,
     /// Extents, outermost first; GGUF stores them the other way round.
@@ -41,7 +42,7 @@ impl<'a> TensorInfo<'a> {
             problems.push(unknown_type(cursor, start, (name, id)));
         }
         let offset = cursor.u64("a tensor's offset")?;
-        let mut tensor = Self { name, entry, dims, dtype, offset, bytes: 0 };
+        let mut tensor = Self { name: Cow::Borrowed(name), entry, dims, dtype, offset, bytes: 0 };
         match tensor.size() {
             Ok(bytes) => tensor.bytes = bytes,
             Err((message, hint)) => problems.push(tensor.problem(cursor, message, hint)),
@@ -51,7 +52,7 @@ impl<'a> TensorInfo<'a> {
 
     fn size(&self) -> Result<u64, (String, &'static str)> {
         let Some(dtype) = self.dtype else { return Ok(0) };
-        let name = shown(self.name);
+        let name = shown(&self.name);
         let row = self.dims.last().copied().unwrap_or(1);
         let elements = self.dims.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim));
         let Some(elements) = elements.filter(|&elements| elements <= 1 << 62) else {
@@ -71,7 +72,7 @@ impl<'a> TensorInfo<'a> {
     }
 
     fn problem(&self, cursor: &Cursor<'_>, message: String, hint: &str) -> Diagnostic {
-        Diagnostic::new(message).hint(hint).at(cursor.file(), At::Name(shown(self.name)))
+        Diagnostic::new(message).hint(hint).at(cursor.file(), At::Name(shown(&self.name)))
     }
 
     fn end(&self) -> u64 {
@@ -115,7 +116,7 @@ pub(crate) fn place(
     for tensor in tensors.iter_mut() {
         let relative = tensor.offset;
         tensor.offset = data.saturating_add(relative);
-        let name = shown(tensor.name);
+        let name = shown(&tensor.name);
         if !relative.is_multiple_of(alignment) {
             let message = format!("the data of `{name}` starts at {relative}, which is not a multiple of {alignment}");
             problems.push(tensor.problem(cursor, message, "the file is damaged; fetch it again"));
@@ -135,7 +136,7 @@ fn check_overlap(tensors: &[TensorInfo<'_>], cursor: &Cursor<'_>, problems: &mut
     let mut furthest: Option<&TensorInfo<'_>> = None;
     for tensor in order {
         if let Some(before) = furthest.filter(|before| before.end() > tensor.offset) {
-            let message = format!("the data of `{}` overlaps that of `{}`", shown(tensor.name), shown(before.name));
+            let message = format!("the data of `{}` overlaps that of `{}`", shown(&tensor.name), shown(&before.name));
             problems.push(tensor.problem(cursor, message, "the file is damaged; fetch it again"));
         }
         if furthest.is_none_or(|before| tensor.end() > before.end()) {

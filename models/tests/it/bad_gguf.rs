@@ -151,8 +151,8 @@ fn metadata() {
             Name("llama.vocab_size"),
         ),
         (
-            "architecture `qwen3` is not supported",
-            set("general.architecture", text("qwen3")),
+            "architecture `qwen2` is not supported",
+            set("general.architecture", text("qwen2")),
             Name("general.architecture"),
         ),
         ("is 7, expected a string", set("general.architecture", Meta::U32(7)), Name("general.architecture")),
@@ -224,11 +224,87 @@ fn shapes() {
         ("`blk.1.attn_k.weight` has shape", set("llama.attention.head_count_kv", 4), Name("blk.1.attn_k.weight")),
         ("[64, 64] is missing", tiny().drop_tensor("blk.1.attn_q.weight"), Name("blk.1.attn_q.weight")),
         ("[64] is missing", tiny().drop_tensor("output_norm.weight"), Name("output_norm.weight")),
-        ("no place in this Llama model", extra("blk.0.attn_q_norm.weight"), Name("blk.0.attn_q_norm.weight")),
-        ("no place in this Llama model", extra("blk.2.attn_norm.weight"), Name("blk.2.attn_norm.weight")),
+        ("no place in this model", extra("blk.0.attn_q_norm.weight"), Name("blk.0.attn_q_norm.weight")),
+        ("no place in this model", extra("blk.2.attn_norm.weight"), Name("blk.2.attn_norm.weight")),
         ("expected [8]", extra("rope_freqs.weight"), Name("rope_freqs.weight")),
         ("expected [32]", extra("blk.0.attn_k.bias"), Name("blk.0.attn_k.bias")),
     ]);
+}
+
+/// What only some architectures say.
+#[test]
+fn architectures() {
+    let gemma = |key: &str, value: Meta| other("gemma2").with(key, value);
+    let phi = |change: fn(&mut crate::writer::Entry)| other("phi3").edit("blk.0.attn_qkv.weight", change);
+    table(vec![
+        (
+            "the window is 0",
+            gemma("gemma2.attention.sliding_window", Meta::U32(0)),
+            Name("gemma2.attention.sliding_window"),
+        ),
+        (
+            "the cap of the scores is 0",
+            gemma("gemma2.attn_logit_softcapping", Meta::F32(0.0)),
+            Name("gemma2.attn_logit_softcapping"),
+        ),
+        (
+            "the cap of the logits is inf",
+            gemma("gemma2.final_logit_softcapping", Meta::F32(f32::INFINITY)),
+            Name("gemma2.final_logit_softcapping"),
+        ),
+        (
+            "[64] is missing",
+            other("gemma2").drop_tensor("blk.1.post_ffw_norm.weight"),
+            Name("blk.1.post_ffw_norm.weight"),
+        ),
+        ("[16] is missing", other("qwen3").drop_tensor("blk.1.attn_k_norm.weight"), Name("blk.1.attn_k_norm.weight")),
+        (
+            "expected [16]",
+            other("qwen3").edit("blk.0.attn_q_norm.weight", |tensor| tensor.dims = vec![8]),
+            Name("blk.0.attn_q_norm.weight"),
+        ),
+        (
+            "a sliding window",
+            other("qwen3").with("qwen3.attention.sliding_window", Meta::U32(64)),
+            Name("qwen3.attention.sliding_window"),
+        ),
+        (
+            "`qwen3moe.expert_count` is missing",
+            other("qwen3moe").without("qwen3moe.expert_count"),
+            Name("qwen3moe.expert_count"),
+        ),
+        ("has no place in this model", phi(|tensor| tensor.dims[0] -= 1), Name("blk.0.attn_qkv.weight")),
+        ("2 layers need at least 12 tensors", few(), Name("phi3.block_count")),
+        (
+            "scaling `longrope`",
+            other("phi3").with("phi3.rope.scaling.type", Meta::Text("longrope".into())),
+            Name("phi3.rope.scaling.type"),
+        ),
+    ]);
+}
+
+fn few() -> Gguf {
+    let mut gguf = other("phi3");
+    gguf.tensors.truncate(11);
+    gguf
+}
+
+/// A small file of another architecture.
+fn other(kind: &str) -> Gguf {
+    let fields = match kind {
+        "qwen3" => "head_norms: true,",
+        "qwen3moe" => "head_norms: true, experts: 4, experts_used: 2,",
+        "gemma2" => {
+            "window: 8, global_every: 2, score_cap: 7.0, logit_cap: 3.0, activation: gelu, post_norms: true,
+            scaled_embedding: true,"
+        }
+        _ => "window: 8,",
+    };
+    let text = format!(
+        "Decoder(name: \"tiny\", hidden: 64, layers: 2, heads: 4, kv_heads: 2, ffn: 96, vocab: 128, context: 512,
+        norm_epsilon: 1e-5, rope_base: 10000.0, rope_pairs: halves, {fields} dtypes: Dtypes(default: Q4_0))"
+    );
+    Gguf::of(&sailplan_models::from_ron("tiny.ron", &text).expect("a valid description").model)
 }
 
 /// Several problems of different kinds come in one report, in a bounded list.

@@ -103,6 +103,26 @@ fn experts() {
 }
 
 #[test]
+fn variants() {
+    let with = |more: &str| format!("ffn: 512, {more}");
+    check(("ffn: 512", &with("window: 0")), "the window is 0", "window: 0");
+    check(("ffn: 512", &with("window: 4294967296")), "1 to 4294967295 are accepted", "window: 4294967296");
+    check(("ffn: 512", &with("global_every: 2")), "not what the others see", "global_every: 2");
+    check(("ffn: 512", &with("window: 9, global_every: 1")), "every layer sees everything", "global_every: 1");
+    check(("ffn: 512", &with("score_cap: 0.0")), "the cap of the scores is 0", "score_cap: 0.0");
+    check(("ffn: 512", &with("logit_cap: -1.0")), "the cap of the logits is -1", "logit_cap: -1.0");
+    check(("ffn: 512", &with("query_scalar: inf")), "the query scalar is inf", "query_scalar: inf");
+    check(("ffn: 512", &with("parallel: true, post_norms: true")), "have no norms after them", "parallel: true");
+    check(
+        ("ffn: 512", &with("experts: 8, experts_used: 2, activation: gelu")),
+        "experts with GELU are not supported",
+        "activation: gelu",
+    );
+    check(("ffn: 512", &with("activation: swish")), "expected one of silu, gelu", "swish");
+    check(("ffn: 512", &with("rope_pairs: halfs")), "did you mean `halves`?", "halfs");
+}
+
+#[test]
 fn several_problems_come_together() {
     let text = GOOD.replace("vocab: 1000", "vocab: 0").replace("1e-5", "inf").replace("[q]", "[q, q]");
     let problems = from_ron("small.ron", &text).expect_err("three problems");

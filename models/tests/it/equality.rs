@@ -15,7 +15,7 @@ fn check(text: &str) -> Verified<Model> {
     assert_eq!(described.model.digest, read.model.digest);
     assert_eq!((described.weights, read.model.source.as_str()), (None, "gguf"));
     let weights = read.weights.expect("an index");
-    for tensor in &header.tensors {
+    for tensor in header.tensors.iter().filter(|tensor| !header.fuses(&tensor.name)) {
         let entry = &weights.tensors[&tensor.name];
         assert_eq!((entry.offset, entry.bytes.0), (header.data() + tensor.offset, tensor.bytes), "{}", tensor.name);
         assert_eq!(entry.dims, tensor.dims, "{}", tensor.name);
@@ -47,6 +47,14 @@ fn every_variant() {
     check(&with("biases: [q, k, v, attn_output, gate, up, down],", "default: F16"));
     check(&with("experts: 5, experts_used: 2,", "default: Q4_0, down: Q8_0"));
     check(&with("experts: 4, experts_used: 4, expert_ffn: 64, biases: [q],", "default: F16, gate: F32"));
+    let halves = "rope_pairs: halves, head_dim: 32,";
+    check(&with(&format!("{halves} head_norms: true, kv_heads: 2,"), "default: Q4_0"));
+    check(&with(&format!("{halves} head_norms: true, experts: 5, experts_used: 2, expert_ffn: 64,"), "default: Q4_0"));
+    check(&with(&format!("{halves} kv_heads: 2, window: 9,"), "default: Q8_0"));
+    let gemma = "window: 8, global_every: 2, score_cap: 7.0, logit_cap: 3.0, activation: gelu, post_norms: true,
+        scaled_embedding: true, tied: true,";
+    let classes = check(&with(&format!("{halves} {gemma}"), "default: Q4_0")).classes.len();
+    assert_eq!(classes, 4, "layers with and without a window");
     let mixed = "default: Q4_0, v: Q8_0, overrides: [Override(parts: [v, down], dtype: F16, layers: [0, 2])]";
     assert_eq!(check(&with("", mixed)).classes.len(), 4);
 }
@@ -219,7 +227,59 @@ fn tables_that_change_nothing_are_ignored() {
     assert_eq!(loaded.model.digest, tiny().load().expect("valid").model.digest);
 }
 
+/// Rows of queries, keys and values lie one behind the other, and those of gate and up.
+#[test]
+fn parts_of_fused_tensors_are_where_their_rows_are() {
+    let described = from_ron("x.ron", &with("rope_pairs: halves, kv_heads: 2,", "default: Q4_0")).expect("valid");
+    let header = Gguf::of(&described.model);
+    let weights = header.load().unwrap_or_else(|problems| panic!("{problems}")).weights.expect("an index");
+    let place = |name: &str| {
+        let entry = &weights.tensors[&format!("blk.1.{name}.weight")];
+        (entry.offset - header.data(), entry.bytes.0, entry.dims[0])
+    };
+    let start = |name: &str| header.tensors.iter().find(|tensor| tensor.name == name).expect("a tensor").offset;
+    // A row of 128 elements is 4 blocks of 18 B.
+    let (qkv, up) = (start("blk.1.attn_qkv.weight"), start("blk.1.ffn_up.weight"));
+    assert_eq!(place("attn_q"), (qkv, 128 * 72, 128));
+    assert_eq!(place("attn_k"), (qkv + 128 * 72, 32 * 72, 32));
+    assert_eq!(place("attn_v"), (qkv + 160 * 72, 32 * 72, 32));
+    assert_eq!(place("ffn_gate"), (up, 256 * 72, 256));
+    assert_eq!(place("ffn_up"), (up + 256 * 72, 256 * 72, 256));
+}
+
+/// Only what is not as in Llama is in a digest: those of plans made before stay.
+#[test]
+fn every_difference_is_in_the_digest() {
+    let digest = |fields: &str| from_ron("x.ron", &with(fields, "default: F32")).expect("valid").model.digest.clone();
+    let plain = digest("");
+    assert_eq!(digest("rope_pairs: adjacent, activation: silu, head_norms: false, query_scalar: 16.0,"), plain);
+    let differences = [
+        "rope_pairs: halves,",
+        "activation: gelu,",
+        "head_norms: true,",
+        "post_norms: true,",
+        "scaled_embedding: true,",
+        "parallel: true,",
+        "window: 4,",
+        "window: 5,",
+        "window: 5, global_every: 2,",
+        "score_cap: 5.0,",
+        "logit_cap: 5.0,",
+        "query_scalar: 5.0,",
+    ];
+    let mut digests: Vec<String> = differences.into_iter().map(digest).chain([plain]).collect();
+    digests.sort();
+    digests.dedup();
+    assert_eq!(digests.len(), differences.len() + 1);
+}
+
 impl Gguf {
+    /// Whether a tensor holds several matrices.
+    fn fuses(&self, name: &str) -> bool {
+        let fused = self.tensors.iter().any(|tensor| tensor.name.contains("attn_qkv"));
+        fused && (name.contains("attn_qkv") || name.contains("ffn_up"))
+    }
+
     /// Lays the data out again after shapes or types changed.
     pub(crate) fn repack(mut self) -> Self {
         for tensor in std::mem::take(&mut self.tensors) {

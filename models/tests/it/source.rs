@@ -64,6 +64,6 @@ fn a_header_longer_than_one_read() {
 #[test]
 fn a_description_on_disk() {
     let path = folder().join("tinyllama.ron");
-    std::fs::write(&path, sailplan_models::zoo()[0].text).expect("a file");
+    std::fs::write(&path, crate::zoo::text("tinyllama-1.1b")).expect("a file");
     assert_eq!(load(&path).expect("valid").model.name, "tinyllama-1.1b");
 }

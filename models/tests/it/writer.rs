@@ -1,6 +1,6 @@
 //! Writes GGUF headers. It shares no code with the reader; data is not written, only counted.
 
-use sailplan_ir::{DType, Extents, Model, Op, Role};
+use sailplan_ir::{DType, Extents, Model, Op, Pairs, Role};
 
 /// A metadata value.
 #[derive(Clone, Debug)]
@@ -55,6 +55,18 @@ pub(crate) fn tiny() -> Gguf {
         .with("tokenizer.ggml.token_type", Meta::I32s(vec![1; 128]))
 }
 
+/// The architecture that has a model's operators.
+fn architecture(model: &Model) -> &'static str {
+    let has = |op: &dyn Fn(Op) -> bool| model.graph.nodes.iter().any(|node| op(node.op));
+    match (has(&|op| matches!(op, Op::HeadNorm { .. })), has(&|op| matches!(op, Op::Experts { .. }))) {
+        (true, true) => "qwen3moe",
+        (true, false) => "qwen3",
+        _ if has(&|op| op == Op::GeGlu) => "gemma2",
+        _ if has(&|op| matches!(op, Op::Rope { pairs: Pairs::Halves, .. })) => "phi3",
+        _ => "llama",
+    }
+}
+
 impl Gguf {
     /// The header llama.cpp would write for a model.
     pub(crate) fn of(model: &Model) -> Self {
@@ -69,12 +81,33 @@ impl Gguf {
         };
         gguf.add_keys(model);
         let none = Extents { tokens: 0, context: 0, outputs: 0 };
+        let fuses = architecture(model) == "phi3";
         for id in model.graph.with_role(Role::Weight) {
             let tensor = &model.graph[id];
             let dims: Vec<u64> = tensor.axes.iter().map(|axis| axis.size(none)).collect();
-            gguf.add(&tensor.name, &dims, tensor.dtype);
+            match tensor.name.rsplit_once('.').filter(|_| fuses) {
+                Some((name, _)) => gguf.add_to_fused(name, &dims, tensor.dtype),
+                None => gguf.add(&tensor.name, &dims, tensor.dtype),
+            }
         }
         gguf
+    }
+
+    /// Adds the rows of a matrix to those of the one before it where a file of Phi-3 has both in one.
+    fn add_to_fused(&mut self, name: &str, dims: &[u64], dtype: DType) {
+        let (layer, part) = name.rsplit_once('.').unwrap_or(("", name));
+        let fused = match part {
+            "attn_q" | "attn_k" | "attn_v" => format!("{layer}.attn_qkv.weight"),
+            "ffn_gate" | "ffn_up" => format!("{layer}.ffn_up.weight"),
+            _ => return self.add(&format!("{name}.weight"), dims, dtype),
+        };
+        match self.tensors.last_mut().filter(|last| last.name == fused) {
+            Some(last) => {
+                last.dims[0] += dims[0];
+                last.bytes += dtype.bytes(dims.iter().product()).map_or(0, |bytes| bytes.0);
+            }
+            None => self.add(&fused, dims, dtype),
+        }
     }
 
     fn add_keys(&mut self, model: &Model) {
@@ -83,36 +116,39 @@ impl Gguf {
             let tensor = graph.tensors.iter().find(|tensor| tensor.name == name);
             tensor.and_then(|tensor| tensor.axes[axis].fixed()).expect("a weight") as u32
         };
-        let mut heads = (0, 0, 0);
-        let (mut rope, mut norm, mut experts) = ((0, 0.0), 0.0, None);
+        let kind = architecture(model);
+        self.set("general.architecture", Meta::Text(kind.into()));
+        let mut set = |key: &str, value: Meta| self.set(&format!("{kind}.{key}"), value);
+        set("block_count", Meta::U32(model.layers()));
+        set("embedding_length", Meta::U32(width("token_embd.weight", 1)));
+        let stacked = graph.tensors.iter().any(|tensor| tensor.name == "blk.0.ffn_up_exps.weight");
+        let (up, rows) = if stacked { ("blk.0.ffn_up_exps.weight", 1) } else { ("blk.0.ffn_up.weight", 0) };
+        set("feed_forward_length", Meta::U32(width(up, rows)));
+        set("vocab_size", Meta::U32(width("token_embd.weight", 0)));
+        set("context_length", Meta::U64(model.trained_context.unwrap_or(2048)));
         for node in &graph.nodes {
             match node.op {
-                Op::Attention { heads: queries, kv_heads, head_dim } => heads = (queries, kv_heads, head_dim),
-                Op::Rope { rotary_dim, base, .. } => rope = (rotary_dim, base.0),
-                Op::RmsNorm { epsilon } => norm = epsilon.0,
-                Op::Experts { experts: count, used } => experts = Some((count, used)),
+                Op::Attention { heads, kv_heads, head_dim, scores } => {
+                    set("attention.head_count", Meta::U32(heads));
+                    set("attention.head_count_kv", Meta::U32(kv_heads));
+                    set("attention.key_length", Meta::U32(head_dim));
+                    set("attention.value_length", Meta::U32(head_dim));
+                    scores.window.map(|window| set("attention.sliding_window", Meta::U32(window)));
+                    scores.softcap.map(|cap| set("attn_logit_softcapping", Meta::F32(cap.0)));
+                }
+                Op::Rope { rotary_dim, base, .. } => {
+                    set("rope.dimension_count", Meta::U32(rotary_dim));
+                    set("rope.freq_base", Meta::F32(base.0));
+                }
+                Op::RmsNorm { epsilon } => set("attention.layer_norm_rms_epsilon", Meta::F32(epsilon.0)),
+                Op::SoftCap { cap } => set("final_logit_softcapping", Meta::F32(cap.0)),
+                Op::Experts { experts, used } => {
+                    set("expert_count", Meta::U32(experts));
+                    set("expert_used_count", Meta::U32(used));
+                }
                 _ => {}
             }
         }
-        self.set("general.architecture", Meta::Text("llama".into()));
-        self.set("llama.block_count", Meta::U32(model.layers()));
-        self.set("llama.embedding_length", Meta::U32(width("token_embd.weight", 1)));
-        if let Some((count, used)) = experts {
-            self.set("llama.expert_count", Meta::U32(count));
-            self.set("llama.expert_used_count", Meta::U32(used));
-            self.set("llama.feed_forward_length", Meta::U32(width("blk.0.ffn_up_exps.weight", 1)));
-        } else {
-            self.set("llama.feed_forward_length", Meta::U32(width("blk.0.ffn_up.weight", 0)));
-        }
-        self.set("llama.attention.head_count", Meta::U32(heads.0));
-        self.set("llama.attention.head_count_kv", Meta::U32(heads.1));
-        self.set("llama.attention.key_length", Meta::U32(heads.2));
-        self.set("llama.attention.value_length", Meta::U32(heads.2));
-        self.set("llama.rope.dimension_count", Meta::U32(rope.0));
-        self.set("llama.rope.freq_base", Meta::F32(rope.1));
-        self.set("llama.attention.layer_norm_rms_epsilon", Meta::F32(norm));
-        self.set("llama.vocab_size", Meta::U32(width("token_embd.weight", 0)));
-        self.set("llama.context_length", Meta::U64(model.trained_context.unwrap_or(2048)));
         self.set("general.quantization_version", Meta::U32(2));
     }
 

@@ -7,3 +7,4 @@ mod loads;
 mod properties;
 mod random;
 mod streams;
+mod variants;

@@ -2,18 +2,21 @@
 //! `tests/data`, without storing them. Must not know any sailplan crate: test data shares no fault with what it tests.
 
 mod gguf;
+mod kin;
 mod normal;
 mod quantise;
 
 use gguf::{Value, Writer};
+pub(crate) use kin::{Kin, LOGIT_CAP, SCORE_CAP};
 use normal::Normals;
 pub(crate) use quantise::Kind;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// A Llama-architecture model to make; the seed alone gives the weights, whatever the kind they are stored as.
+/// A model to make; the seed alone gives the weights, whatever the kind they are stored as.
 #[derive(Debug, Clone)]
 pub(crate) struct Tiny {
+    pub(crate) kin: Kin,
     /// How matrices are stored; norms are always F32.
     pub(crate) kind: Kind,
     /// How `token_embd` and `output` are stored, if not as `kind`.
@@ -24,6 +27,10 @@ pub(crate) struct Tiny {
     pub(crate) hidden: u32,
     pub(crate) heads: u32,
     pub(crate) kv_heads: u32,
+    /// Elements of a head; 0 for hidden / heads.
+    pub(crate) head_dim: u32,
+    /// Positions that a token sees, where the architecture has a window.
+    pub(crate) window: u32,
     /// Of the feed-forward part, or of one expert.
     pub(crate) ffn: u32,
     /// Experts of every layer; 0 in a dense model.
@@ -56,6 +63,7 @@ pub(crate) enum VocabKind {
 impl Default for Tiny {
     fn default() -> Self {
         Tiny {
+            kin: Kin::Llama,
             kind: Kind::F32,
             output_kind: None,
             fallback: Kind::Q8_0,
@@ -63,6 +71,8 @@ impl Default for Tiny {
             hidden: 256,
             heads: 8,
             kv_heads: 4,
+            head_dim: 0,
+            window: 0,
             ffn: 768,
             experts: 0,
             experts_used: 0,
@@ -131,8 +141,8 @@ impl Tiny {
     pub(crate) fn gguf(&self) -> Vec<u8> {
         let mut file = Writer::default();
         for (key, value) in self.metadata() {
-            if !self.drop_keys.contains(&key) {
-                file.pair(key, &value);
+            if !self.drop_keys.contains(&key.as_str()) {
+                file.pair(&key, &value);
             }
         }
         for Weight { name, shape, values } in self.weights() {
@@ -142,35 +152,44 @@ impl Tiny {
         file.finish()
     }
 
-    fn metadata(&self) -> Vec<(&'static str, Value)> {
-        let mut pairs = vec![
-            ("general.architecture", Value::text("llama")),
+    fn metadata(&self) -> Vec<(String, Value)> {
+        let kin = self.kin.name();
+        let mut numbers = vec![
+            ("context_length", Value::Number(self.ctx)),
+            ("embedding_length", Value::Number(self.hidden)),
+            ("block_count", Value::Number(self.layers)),
+            ("feed_forward_length", Value::Number(self.ffn)),
+            ("attention.head_count", Value::Number(self.heads)),
+            ("attention.head_count_kv", Value::Number(self.kv_heads)),
+            ("attention.layer_norm_rms_epsilon", Value::Float(self.eps)),
+            ("rope.dimension_count", Value::Number(self.head_size())),
+            ("rope.freq_base", Value::Float(self.rope_base)),
+            ("vocab_size", Value::Number(self.vocab)),
+        ];
+        if self.experts > 0 {
+            numbers.push(("expert_count", Value::Number(self.experts)));
+            numbers.push(("expert_used_count", Value::Number(self.experts_used)));
+        }
+        numbers.extend(self.kin.metadata(self));
+        let tokenizer = match self.vocab_kind {
+            VocabKind::None => vec![("tokenizer.ggml.model", Value::text("none"))],
+            VocabKind::Spm => tokenizer(self.vocab),
+        };
+        let general = [
+            ("general.architecture", Value::text(kin)),
             ("general.name", Value::text("tiny-random-llama")),
             ("general.file_type", Value::Number(self.kind.file_type())),
             ("general.quantization_version", Value::Number(2)),
-            ("llama.context_length", Value::Number(self.ctx)),
-            ("llama.embedding_length", Value::Number(self.hidden)),
-            ("llama.block_count", Value::Number(self.layers)),
-            ("llama.feed_forward_length", Value::Number(self.ffn)),
-            ("llama.attention.head_count", Value::Number(self.heads)),
-            ("llama.attention.head_count_kv", Value::Number(self.kv_heads)),
-            ("llama.attention.layer_norm_rms_epsilon", Value::Float(self.eps)),
-            ("llama.rope.dimension_count", Value::Number(self.head_size())),
-            ("llama.rope.freq_base", Value::Float(self.rope_base)),
-            ("llama.vocab_size", Value::Number(self.vocab)),
         ];
-        if self.experts > 0 {
-            pairs.push(("llama.expert_count", Value::Number(self.experts)));
-            pairs.push(("llama.expert_used_count", Value::Number(self.experts_used)));
-        }
-        match self.vocab_kind {
-            VocabKind::None => pairs.push(("tokenizer.ggml.model", Value::text("none"))),
-            VocabKind::Spm => pairs.extend(tokenizer(self.vocab)),
-        }
-        pairs
+        let own = numbers.into_iter().map(|(key, value)| (format!("{kin}.{key}"), value));
+        let named = |(key, value): (&str, Value)| (key.to_owned(), value);
+        general.into_iter().map(named).chain(own).chain(tokenizer.into_iter().map(named)).collect()
     }
 
-    fn head_size(&self) -> u32 {
+    pub(crate) fn head_size(&self) -> u32 {
+        if self.head_dim > 0 {
+            return self.head_dim;
+        }
         assert!(self.hidden.is_multiple_of(self.heads) && self.heads.is_multiple_of(self.kv_heads));
         self.hidden / self.heads
     }
@@ -195,6 +214,9 @@ impl Tiny {
     }
 
     fn block(&self, draw: &mut Draw, layer: u32) {
+        if self.kin != Kin::Llama {
+            return self.kin.block(self, draw, layer);
+        }
         let (hidden, ffn) = (self.hidden, self.ffn);
         let queries = self.heads * self.head_size();
         let keys = self.kv_heads * self.head_size();

@@ -1,0 +1,95 @@
+//! Tests only: rules that must not hold, planted one by one, so that it is known that the checks would find them.
+
+use crate::audit::{CAPPED, DECODER, MIXTURE, WINDOWED};
+use crate::saturate::{Choices, saturate};
+use sailplan_ir::Op;
+
+/// The typed layouts or the saturation check catch each.
+#[test]
+fn planted_wrong_rules_are_caught() {
+    check_planted(
+        DECODER,
+        &[
+            ("a whole value added into a partial sum", "(op@ADD ?a (all-reduce ?p))", "(all-reduce (op@ADD ?a ?p))"),
+            ("gather without a slice", "(op@LINEAR ?a ?b)", "(all-gather.1 (op@LINEAR ?a ?b))"),
+            ("a norm cut along its width", "(op@NORM ?a ?b)", "(all-gather.1 (op@NORM (slice.1 ?a) (slice.0 ?b)))"),
+            ("a partial sum taken for the sum", "(all-reduce ?p)", "?p"),
+            ("rotation of half a cut", "(op@ROPE ?a)", "(all-gather.0 (op@ROPE (slice.0 ?a)))"),
+            ("silu through a sum", "(op@SWIGLU (all-reduce ?a) (all-reduce ?b))", "(all-reduce (op@SWIGLU ?a ?b))"),
+            ("attention cut on one side", "(op@ATT ?q ?k ?v)", "(all-gather.1 (op@ATT (slice.1 ?q) ?k ?v))"),
+        ],
+    );
+    check_planted(
+        WINDOWED,
+        &[
+            (
+                "norms of heads cut with their gain",
+                "(op@HEADNORM ?a ?b)",
+                "(all-gather.1 (op@HEADNORM (slice.1 ?a) (slice.0 ?b)))",
+            ),
+            ("norms of heads through a sum", "(op@HEADNORM (all-reduce ?a) ?b)", "(all-reduce (op@HEADNORM ?a ?b))"),
+        ],
+    );
+    check_planted(
+        CAPPED,
+        &[("gelu through a sum", "(op@GEGLU (all-reduce ?a) (all-reduce ?b))", "(all-reduce (op@GEGLU ?a ?b))")],
+    );
+    check_planted(
+        MIXTURE,
+        &[
+            ("a router on a slice", "(op@ROUTE ?a)", "(all-gather.1 (op@ROUTE (slice.1 ?a)))"),
+            ("a router through a sum", "(op@ROUTE (all-reduce ?a))", "(all-reduce (op@ROUTE ?a))"),
+            ("gates cut alone", "(op@EXPERTS ?x ?g ?a ?b ?c)", "(all-reduce (op@EXPERTS ?x (slice.1 ?g) ?a ?b ?c))"),
+            (
+                "experts over a part of the input",
+                "(op@EXPERTS ?x ?g ?a ?b ?c)",
+                "(all-reduce (op@EXPERTS (slice.1 ?x) ?g (slice.2 ?a) (slice.2 ?b) ?c))",
+            ),
+            (
+                "experts that are gathered",
+                "(op@EXPERTS ?x ?g ?a ?b ?c)",
+                "(all-gather.1 (op@EXPERTS ?x (slice.1 ?g) (slice.0 ?a) (slice.0 ?b) (slice.0 ?c)))",
+            ),
+        ],
+    );
+}
+
+/// Name, left side, right side.
+type Planted<'a> = (&'a str, &'a str, &'a str);
+
+fn check_planted(description: &str, wrong: &[Planted<'_>]) {
+    let model = sailplan_models::from_ron("audit.ron", description).unwrap().model;
+    let layer = model.classes.iter().find(|class| class.name == "layer").unwrap();
+    let clean = saturate(&layer.template, false).unwrap();
+    for &(name, left, right) in wrong {
+        let named = |side: &str| {
+            let mut side = side.to_owned();
+            for (index, op) in clean.template.ops.iter().enumerate() {
+                let tag = match op {
+                    Op::Add => "ADD",
+                    Op::Linear => "LINEAR",
+                    Op::RmsNorm { .. } => "NORM",
+                    Op::HeadNorm { .. } => "HEADNORM",
+                    Op::GeGlu => "GEGLU",
+                    Op::Rope { .. } => "ROPE",
+                    Op::SwiGlu => "SWIGLU",
+                    Op::Attention { .. } => "ATT",
+                    Op::Route { .. } => "ROUTE",
+                    Op::Experts { .. } => "EXPERTS",
+                    _ => continue,
+                };
+                side = side.replace(&format!("op@{tag}"), &format!("op@{index}"));
+            }
+            side
+        };
+        let planted = crate::saturate::saturate_with(&layer.template, false, &[(named(left), named(right))]);
+        match planted {
+            Err(reason) => assert!(reason.contains("unsound") || reason.contains("saturate"), "{name}: {reason}"),
+            // Not an equation of typed families: nothing new may become extractable.
+            Ok(choices) => {
+                let count = |choices: &Choices| choices.classes.iter().map(|class| class.ways.len()).sum::<usize>();
+                assert_eq!(count(&choices), count(&clean), "{name} made something extractable");
+            }
+        }
+    }
+}
