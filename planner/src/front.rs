@@ -197,6 +197,11 @@ impl<'a> Station<'a> {
             Manner::Any => shares::options(&template.graph, &template.domains, costs, group),
             Manner::AllReduce => shares::even(&template.graph, &template.domains, group.len()),
         };
+        let pinned = |(domain, options): (usize, Vec<Partition>)| match repertoire.pinned(domain, group.len()) {
+            Some(partition) => vec![partition],
+            None => options,
+        };
+        let options: Vec<Vec<Partition>> = options.into_iter().enumerate().map(pinned).collect();
         let most = options.iter().map(Vec::len).max().unwrap_or(1);
         let mut exchanges = Exchanges::default();
         let round = |round: usize| {
@@ -325,6 +330,7 @@ impl<'a> Station<'a> {
         let (deals, manners) = match self.manner {
             Manner::Any => {
                 let deals = shares::deals(&template.graph, &template.domains, self.costs, self.group, whole);
+                let deals = deals.into_iter().map(|deal| self.pinned(deal)).collect();
                 (deals, &[Manner::Any, Manner::AllReduce][..])
             }
             Manner::AllReduce => {
@@ -346,6 +352,16 @@ impl<'a> Station<'a> {
         }
         let complete = kept.len() <= MAX_POINTS;
         Ok((if complete { kept } else { self.thinned(kept) }, complete))
+    }
+
+    /// A deal with the partitions that pins give.
+    fn pinned(&self, mut deal: Vec<Partition>) -> Vec<Partition> {
+        for (domain, partition) in deal.iter_mut().enumerate() {
+            if let Some(pinned) = self.repertoire.pinned(domain, self.group.len()) {
+                *partition = pinned;
+            }
+        }
+        deal
     }
 
     /// Of points in order of their objective those that fill memory less than all before them: by residents, by activations,

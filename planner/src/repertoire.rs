@@ -3,11 +3,12 @@
 
 use crate::extract::linearise;
 use crate::paths::Selection;
+use crate::pins::Held;
 use crate::saturate::{Choices, Way};
 use crate::table::Rates;
 use crate::trellis::{Made, Trellis};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{ClassId, DomainId, Form, Layout};
+use sailplan_ir::{ClassId, DomainId, Form, Layout, Partition};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -21,6 +22,8 @@ pub(crate) struct Repertoire {
     pub(crate) rates: Rates,
     /// For each way, class after class, the domain that it depends on, if any; a way cuts one domain at most.
     pub(crate) domains: Vec<Option<usize>>,
+    /// How pins have its weights held.
+    held: Held,
     formed: RefCell<BTreeMap<Selection, Rc<Formed>>>,
 }
 
@@ -41,7 +44,17 @@ impl Repertoire {
         };
         let domains = (0..choices.classes.len()).flat_map(of).collect();
         let rates = Rates::new(&choices, costs);
-        Ok(Self { class, choices, trellis, rates, domains, formed: RefCell::default() })
+        Ok(Self { class, choices, trellis, rates, domains, held: Held::default(), formed: RefCell::default() })
+    }
+
+    /// With the cuts that pins demand; the choices know of them already.
+    pub(crate) fn holding(self, held: Held) -> Self {
+        Self { held, ..self }
+    }
+
+    /// The partition that a pin gives a domain on a group of so many cards.
+    pub(crate) fn pinned(&self, domain: usize, ranks: usize) -> Option<Partition> {
+        self.held.partition(domain, ranks)
     }
 
     /// The domain that a way depends on.
