@@ -79,7 +79,8 @@ fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<
         }
     }
     let ends = (1..=space.cards).flat_map(|end| budget.enough().map(move |spent| (end, spent)));
-    let best = ends.filter_map(|(end, spent)| reached[end][spent][segments].map(|found| (found.objective, (end, spent))));
+    let best =
+        ends.filter_map(|(end, spent)| reached[end][spent][segments].map(|found| (found.objective, (end, spent))));
     let best = best.min()?;
     Some((best.0, trace(&reached, best.1, segments)))
 }
@@ -115,8 +116,7 @@ fn arrivals(space: &Space<'_>, reached: &[Row], (start, spent): (usize, usize), 
     };
     let hops: Vec<(usize, Picoseconds)> = ends.filter(|end| space.joined(end - 1, start)).map(hop).collect();
     let arrive = |first: usize| {
-        let options =
-            hops.iter().filter_map(|&(end, hop)| Some((reached[end][spent][first]?.objective + hop, end)));
+        let options = hops.iter().filter_map(|&(end, hop)| Some((reached[end][spent][first]?.objective + hop, end)));
         options.min()
     };
     let none_before = (spent == 0 && (!space.alike || start == 0)).then_some((Picoseconds(0), 0));

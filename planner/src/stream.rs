@@ -1,10 +1,10 @@
 //! Points whose weights stay on the host and are brought to the cards at every use: what that saves and what it costs.
 
+use crate::NoPlan;
 use crate::front::Point;
 use crate::price::Site;
-use crate::saturate::Choices;
-use crate::NoPlan;
 use crate::reasons::of_space;
+use crate::saturate::Choices;
 use crate::space::Space;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Attachment, Bytes, LayerClass, Picoseconds, Placement, Role, SailId, Streamed};

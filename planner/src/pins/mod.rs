@@ -5,7 +5,7 @@ mod resolve;
 mod weights;
 
 pub(crate) use resolve::{Misaligned, resolve};
-pub(crate) use weights::{Cut, Held};
+pub(crate) use weights::Held;
 
 use crate::space::Interval;
 use std::ops::RangeInclusive;

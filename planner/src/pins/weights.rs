@@ -57,7 +57,8 @@ impl Held {
         let fact = choices.classes[class].fact;
         let whole = !self.whole.contains(&fact.tensor) || fact.layout == Layout::Whole;
         let cuts = self.cuts.iter().filter(|cut| cut.tensor == fact.tensor);
-        let mut cuts = cuts.map(|cut| fact.layout == Layout::Sharded(cut.axis) && self.shares(cut.domain) == cut.shares);
+        let mut cuts =
+            cuts.map(|cut| fact.layout == Layout::Sharded(cut.axis) && self.shares(cut.domain) == cut.shares);
         whole && cuts.all(|allowed| allowed)
     }
 

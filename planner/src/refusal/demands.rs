@@ -126,7 +126,9 @@ pub(crate) fn words(problem: &Problem, kind: Kind) -> Result<Demanded, PlaceErro
         Kind::Ubatch => {
             demanded("ubatch", format!("{} prompt tokens of each sequence at once", request.chunk_tokens()), None)
         }
-        Kind::Caches => demanded("kv", format!("caches in {}: {}", request.cache, balance.caches), Some(balance.caches)),
+        Kind::Caches => {
+            demanded("kv", format!("caches in {}: {}", request.cache, balance.caches), Some(balance.caches))
+        }
         Kind::Links => demanded("links", apart(problem), None),
         Kind::Blocks => {
             let one = |misaligned: &crate::pins::Misaligned| {

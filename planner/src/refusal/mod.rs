@@ -45,6 +45,8 @@ pub struct Relaxation {
     pub objective: Picoseconds,
     /// A decode step of that plan.
     pub decode: Picoseconds,
+    /// Tokens that such a step gives: sequences side by side.
+    pub sequences: u64,
     /// Of a streaming plan, the time in each step that weights take on the host's link.
     pub streaming: Option<(Bytes, Picoseconds)>,
 }
@@ -125,8 +127,9 @@ pub fn refuse(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>
 }
 
 /// A change with the plan that it admits.
-fn relaxation(change: Change, placement: &Placement) -> Relaxation {
+fn relaxation(change: Change, sequences: u64, placement: &Placement) -> Relaxation {
+    let sequences = if let Change::Batch(batch) = change { batch } else { sequences };
     let streaming = (change == Change::Stream).then(|| crate::stream::streaming(placement));
     let estimate = placement.estimate;
-    Relaxation { change, objective: estimate.objective, decode: estimate.decode, streaming }
+    Relaxation { change, objective: estimate.objective, decode: estimate.decode, sequences, streaming }
 }

@@ -5,7 +5,7 @@ use crate::pins::{Limits, blocks, resolve};
 use crate::space::Interval;
 use crate::{Config, Effort, NoPlan, PlaceError, Progress, search};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Diagnostics, Demand, Fleet, Model, Pin, Placement, Request, Verified, Verify};
+use sailplan_ir::{Demand, Diagnostics, Fleet, Model, Pin, Placement, Request, Verified, Verify};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -135,7 +135,8 @@ impl<'a> Solver<'a> {
 fn few(problem: &Problem) -> Result<Vec<Interval>, PlaceError> {
     let size = problem.fleet.size();
     let halves = std::iter::successors(Some(size), |&length| (length > 1).then_some(length / 2));
-    let powers = std::iter::successors(Some(1), |&length: &usize| Some(length * 2)).take_while(|&length| length <= size);
+    let powers =
+        std::iter::successors(Some(1), |&length: &usize| Some(length * 2)).take_while(|&length| length <= size);
     let mut lengths: Vec<usize> = halves.chain(powers).collect();
     lengths.sort_unstable();
     lengths.dedup();

@@ -55,7 +55,8 @@ impl Trial<'_> {
     }
 
     fn one(&self, change: Change) -> Result<Option<Relaxation>, PlaceError> {
-        Ok(self.plan(&change)?.map(|placement| relaxation(change, &placement)))
+        let sequences = self.problem.request.batch;
+        Ok(self.plan(&change)?.map(|placement| relaxation(change, sequences, &placement)))
     }
 
     /// Of `count` changes, each more than the one before, the last that admits a plan; all before it do as well.

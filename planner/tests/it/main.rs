@@ -4,6 +4,8 @@ mod agree;
 mod baselines;
 mod experts;
 mod loads;
+mod pins;
 mod properties;
 mod random;
+mod refusals;
 mod streams;
