@@ -62,7 +62,7 @@ pub(crate) fn json(refusal: &Refusal) -> Refused {
 pub(crate) fn text(refusal: &Refusal) -> String {
     let mut text = String::from(match refusal.demands.len() {
         1 => "no plan: this demand cannot be met\n",
-        _ => "no plan: these demands cannot hold together, any of them without the others can\n",
+        _ => "no plan: these demands cannot hold together; without any one of them the others can\n",
     });
     for demand in &refusal.demands {
         let place = demand.place.as_ref().map(|at| format!(" ({})", place(at))).unwrap_or_default();

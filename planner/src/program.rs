@@ -208,6 +208,11 @@ impl Builder<'_> {
         }
         if *limits.stages.start() > 1 {
             self.rows.push(constraint!(stages() >= *limits.stages.start() as f64));
+            // A group without segments is no stage; otherwise it only costs time, so that no row need forbid it.
+            for group in groups {
+                let here: Expression = group.dealt.iter().flatten().copied().sum();
+                self.rows.push(constraint!(group.used - here <= 0));
+            }
         }
         if limits.sails < self.space.cards {
             let cards: Expression = groups.iter().map(|group| group.group.len() as f64 * group.used).sum();

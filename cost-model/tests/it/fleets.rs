@@ -94,7 +94,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("pipeline: 41", "pipelines: 41", "pipelines"),
     ("frame: (", "rate: \"500 MB/s\", frame: (", "links.frame stands beside a rate"),
     ("rate: \"100 MB/s\"", "rate: \"0 MB/s\"", "host.rate is zero"),
-    ("state: Up", "state: Down", "not connected: {sail0} | {sail1} | {sail2} | {sail3}"),
     ("state: Up", "state: Sideways", "Sideways"),
     ("compute: Unknown", "compute: Rates({})", "compute has no rate"),
     ("latency: \"5 us\"", "latency: \"-5 us\"", "not a quantity"),
@@ -113,6 +112,14 @@ fn broken_fleets_are_refused_with_a_place() {
         let place = problems.0[0].place.as_ref().expect("a place");
         assert!(matches!(place.at, At::Span(_)), "{to}: {place:?}");
     }
+}
+
+/// A link that is down is a state, not a mistake.
+#[test]
+fn a_fleet_may_be_in_parts() {
+    let link = |state: &str| format!("link: (rate: \"1 GB/s\", latency: \"1 us\", state: {state})");
+    let edges = format!("(a: 0, b: 2, {}), (a: 1, b: 2, {})", link("Up"), link("Down"));
+    assert_eq!(parse_fleet("fleet.ron", &as_edges(&edges)).unwrap().parts(), [0, 1, 0, 2]);
 }
 
 #[test]

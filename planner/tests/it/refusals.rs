@@ -84,8 +84,19 @@ impl Asked {
         asked
     }
 
-    /// Without a demand of the set.
-    fn without(&self, kind: &str, name: &str) -> Self {
+    /// With these demands and no others, as far as they can be dropped.
+    fn only(&self, names: &[&str]) -> Self {
+        let mut asked = self.clone();
+        let kinds = ["kv", "ubatch", "batch", "weights", "context", "residency", "links", "memory"];
+        for kind in kinds.into_iter().filter(|kind| !names.contains(kind)) {
+            asked = asked.without(kind);
+        }
+        asked.pins.retain(|pin| names.contains(&pin.name.as_str()));
+        asked
+    }
+
+    fn without(&self, kind: &str) -> Self {
+        let linked = matches!(self.fleet.links, Links::Edges(_));
         match kind {
             "memory" => self.clone().on(|fleet| {
                 fleet.kinds.values_mut().for_each(|kind| (kind.memory, kind.reserve) = (Bytes(1 << 50), Bytes(0)));
@@ -96,9 +107,8 @@ impl Asked {
             "batch" => self.changed(&Change::Batch(1)),
             "ubatch" => self.changed(&Change::Ubatch(1)),
             "kv" => self.changed(&Change::Caches(DType::F16)),
-            "links" => self.clone().on(all_up),
-            "pin" => self.changed(&Change::Without(name.to_owned())),
-            other => panic!("{other} is not known here"),
+            "links" if linked => self.clone().on(all_up),
+            _ => self.clone(),
         }
     }
 
@@ -110,8 +120,11 @@ impl Asked {
         let refusal = refuse(&self.model, &costs, self.config()).unwrap();
         let found: Vec<&str> = refusal.demands.iter().map(|demand| demand.kind).collect();
         assert_eq!(found, kinds, "{refusal:?}");
-        for demand in refusal.demands.iter().filter(|demand| demand.kind != "blocks") {
-            assert!(self.without(demand.kind, &demand.name).possible(), "no plan without {}", demand.name);
+        let set: Vec<&str> = refusal.demands.iter().map(|demand| demand.name.as_str()).collect();
+        assert!(!self.only(&set).possible(), "these demands alone have a plan: {set:?}");
+        for name in set.iter().filter(|name| **name != "blocks") {
+            let fewer: Vec<&str> = set.iter().copied().filter(|other| other != name).collect();
+            assert!(self.only(&fewer).possible(), "no plan without {name}");
         }
         for one in &refusal.relaxations {
             assert!(self.changed(&one.change).possible(), "{} admits no plan", one.change);
@@ -163,15 +176,15 @@ fn a_context_too_long() {
 
 #[test]
 fn caches_too_large_by_their_type() {
-    let asked = Asked::new(model(3, 2, "Q4_0"), equal(1, "40 MiB")).asking(|request| request.context = 9_000);
-    let refusal = asked.refused(&["memory", "context", "kv"]);
+    let asked = Asked::new(model(3, 2, "Q4_0"), equal(1, "30 MiB")).asking(|request| request.context = 9_000);
+    let refusal = asked.refused(&["memory", "residency", "context", "weights", "kv"]);
     assert!(refusal.relaxations.iter().any(|one| one.change.flags().as_deref() == Some("--kv f16")), "{refusal:?}");
 }
 
 #[test]
 fn too_many_sequences() {
     let asked = Asked::new(model(3, 2, "Q4_0"), equal(1, "64 MiB")).asking(|request| request.batch = 256);
-    let refusal = asked.refused(&["memory", "context", "batch"]);
+    let refusal = asked.refused(&["memory", "context", "batch", "ubatch"]);
     let batch = refusal.relaxations.iter().find_map(|one| match one.change {
         Change::Batch(batch) => Some(batch),
         _ => None,
@@ -206,8 +219,12 @@ fn pins_that_leave_no_sail() {
 #[test]
 fn a_pin_that_leaves_too_little_memory() {
     let pins = [Demand::AtMostSails(1)];
-    let refusal =
-        Asked::new(model(6, 2, "Q4_0"), equal(4, "6 MiB")).pinned(&pins).refused(&["memory", "residency", "pin"]);
+    let refusal = Asked::new(model(6, 2, "Q4_0"), equal(4, "6 MiB")).pinned(&pins).refused(&[
+        "memory",
+        "residency",
+        "context",
+        "pin",
+    ]);
     assert!(changes(&refusal).iter().any(|change| change.starts_with("without pin")), "{refusal:?}");
 }
 
@@ -238,8 +255,8 @@ fn pairs(memory: &str) -> Verified<Fleet> {
 
 #[test]
 fn cards_that_do_not_reach_each_other() {
-    let refusal = Asked::new(model(4, 2, "Q4_0"), pairs("3 MiB")).refused(&["memory", "residency", "links"]);
-    let words = &refusal.demands[2].words;
+    let refusal = Asked::new(model(4, 2, "Q4_0"), pairs("3 MiB")).refused(&["memory", "residency", "weights", "links"]);
+    let words = &refusal.demands[3].words;
     assert_eq!(words, "no link that is up joins {sail0, sail1} | {sail2, sail3}");
     assert!(changes(&refusal).contains(&"a link that is up between sail1 and sail2".to_owned()), "{refusal:?}");
 }
