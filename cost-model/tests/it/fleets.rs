@@ -114,14 +114,6 @@ fn broken_fleets_are_refused_with_a_place() {
     }
 }
 
-/// A link that is down is a state, not a mistake.
-#[test]
-fn a_fleet_may_be_in_parts() {
-    let link = |state: &str| format!("link: (rate: \"1 GB/s\", latency: \"1 us\", state: {state})");
-    let edges = format!("(a: 0, b: 2, {}), (a: 1, b: 2, {})", link("Up"), link("Down"));
-    assert_eq!(parse_fleet("fleet.ron", &as_edges(&edges)).unwrap().parts(), [0, 1, 0, 2]);
-}
-
 #[test]
 fn an_edge_to_a_card_that_is_not_there_is_refused() {
     let text = as_edges("(a: 0, b: 9, link: (rate: \"1 GB/s\", latency: \"1 us\"))");
