@@ -20,7 +20,9 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Find the best placement of a model on a fleet and write the plan.
     #[command(
-        after_help = "Example:\n  sailplan compile model.gguf --fleet fleet.ron --prompt 512 --generate 128 -o plan.ron"
+        after_help = "Examples:\n  sailplan compile model.gguf --fleet fleet.ron --prompt 512 --generate 128 -o plan.ron\n  \
+            sailplan compile tinyllama-1.1b --fleet innerjib7ea-x4-ring --pin pins.ron\n\n\
+            Without a plan, it says which demands cannot hold together and what would admit one; exit code 1."
     )]
     Compile(Compile),
     /// Show what a plan holds: stages, memory, predicted times.
@@ -102,6 +104,10 @@ pub(crate) struct Workload {
     /// Let weights of layers that do not fit stay on the host and come over its link at every step.
     #[arg(long)]
     pub(crate) stream: bool,
+    /// A file of named demands that the placement must keep to, such as
+    /// [(name: "spare", demand: Never("sail3"))]; docs/pins.md has them all.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pin: Option<PathBuf>,
     /// What to minimise.
     #[arg(long, value_enum, default_value_t = ObjectiveArg::Request)]
     pub(crate) objective: ObjectiveArg,
@@ -266,6 +272,9 @@ pub(crate) struct Dump {
     /// A fleet; needed for every stage but `graph` and `rules`.
     #[arg(long)]
     pub(crate) fleet: Option<String>,
+    /// A file of demands that the placement must keep to.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pin: Option<PathBuf>,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]

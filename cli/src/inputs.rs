@@ -4,7 +4,7 @@ use crate::args::{CacheArg, ObjectiveArg, WireArg, Workload};
 use crate::outcome::Failure;
 use sailplan_codegen::Plan;
 use sailplan_cost_model::{parse_fleet, shipped_fleet, shipped_fleets};
-use sailplan_ir::{DType, Diagnostic, Diagnostics, Fleet, Model, Objective, Request, Verified, Verify, Wire};
+use sailplan_ir::{DType, Diagnostic, Diagnostics, Fleet, Model, Objective, Pin, Request, Verified, Verify, Wire};
 use sailplan_models::Loaded;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -56,6 +56,12 @@ pub(crate) fn fleet(name: &str) -> Result<Verified<Fleet>, Failure> {
 pub(crate) fn plan(path: &Path) -> Result<Verified<Plan>, Failure> {
     let text = text(path)?;
     Ok(sailplan_codegen::read(&path.display().to_string(), &text)?)
+}
+
+/// The pins of a file; none without one.
+pub(crate) fn pins(path: Option<&Path>) -> Result<Vec<Pin>, Failure> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    Ok(sailplan_models::pins_from_ron(&path.display().to_string(), &text(path)?)?)
 }
 
 /// A text file of reasonable size.

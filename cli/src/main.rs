@@ -5,6 +5,7 @@ mod commands;
 mod inputs;
 mod outcome;
 mod progress;
+mod refused;
 mod render;
 mod summary;
 

@@ -2,7 +2,7 @@
 
 use sailplan_executor::{ReplayError, SimulationError};
 use sailplan_ir::{At, Diagnostic, Diagnostics};
-use sailplan_planner::{NoPlan, PlaceError};
+use sailplan_planner::{NoPlan, PlaceError, Refusal};
 use std::process::ExitCode;
 
 /// A command that did its work.
@@ -32,6 +32,9 @@ pub(crate) enum Failure {
     /// The demands cannot hold together.
     #[error(transparent)]
     NoPlan(#[from] NoPlan),
+    /// As `NoPlan`, with the reasons worked out.
+    #[error("no plan")]
+    Refused(Box<Refusal>),
     /// The replay failed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -49,7 +52,7 @@ impl From<Diagnostic> for Failure {
 impl Failure {
     pub(crate) fn code(&self) -> ExitCode {
         match self {
-            Self::NoPlan(_) => ExitCode::from(1),
+            Self::NoPlan(_) | Self::Refused(_) => ExitCode::from(1),
             _ => ExitCode::from(2),
         }
     }
@@ -72,6 +75,7 @@ impl From<PlaceError> for Failure {
     fn from(error: PlaceError) -> Self {
         match error {
             PlaceError::NoPlan(reasons) => Self::NoPlan(reasons),
+            PlaceError::Pins(problems) => Self::Input(problems),
             other => Self::Bug(other.to_string()),
         }
     }

@@ -10,12 +10,8 @@ use std::io::IsTerminal;
 pub(crate) fn failure(failure: &Failure) {
     match failure {
         Failure::Input(problems) => problems.0.iter().for_each(diagnostic),
-        Failure::NoPlan(reasons) => {
-            eprintln!("{reasons}");
-            for hint in reasons.hints() {
-                eprintln!("  would admit a plan: {hint}");
-            }
-        }
+        Failure::NoPlan(reasons) => eprintln!("{reasons}"),
+        Failure::Refused(refusal) => eprint!("{}", crate::refused::text(refusal)),
         other => eprintln!("error: {other}"),
     }
 }
@@ -58,7 +54,7 @@ fn rendered(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
 }
 
 /// The text of a file or of a shipped description.
-fn quoted(file: &str) -> Option<String> {
+pub(crate) fn quoted(file: &str) -> Option<String> {
     let stem = file.strip_suffix(".ron").unwrap_or(file);
     let shipped = sailplan_models::zoo().iter().find(|model| model.name == stem).map(|model| model.text);
     let shipped = shipped.or_else(|| sailplan_cost_model::shipped_fleet(stem));

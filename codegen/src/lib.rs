@@ -13,7 +13,7 @@ mod verify;
 mod write;
 
 pub use check::check_model;
-pub use emit::emit;
+pub use emit::{emit, with_pins};
 pub use plan::{
     Buffer, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode, PlanTensor,
     Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,

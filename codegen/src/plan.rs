@@ -2,8 +2,8 @@
 //! at its variant, and `verify` accepts a plan only if its programs compute the model that the plan carries.
 
 use sailplan_ir::{
-    Algorithm, Bytes, Certificate, CollectiveKind, DType, Dim, Estimate, Fleet, Objective, Op, Picoseconds, Request,
-    Role, SailId, Sustain,
+    Algorithm, Bytes, Certificate, CollectiveKind, DType, Dim, Estimate, Fleet, Objective, Op, Picoseconds, Pin,
+    Request, Role, SailId, Sustain,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::ops::Range;
@@ -27,6 +27,9 @@ pub struct Plan {
     pub fleet: PlanFleet,
     /// The workload and its limits.
     pub request: Request,
+    /// Demands that the placement keeps to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Pin>,
     /// What was minimised.
     pub objective: Objective,
     /// What it is predicted to take.

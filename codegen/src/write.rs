@@ -31,6 +31,9 @@ pub(crate) fn undigested(plan: &Plan) -> String {
     page.field("inline", &plan.fleet.inline);
     page.close("),");
     page.field("request", &plan.request);
+    if !plan.pins.is_empty() {
+        page.list("pins", &plan.pins);
+    }
     page.field("objective", &plan.objective);
     page.field("estimate", &plan.estimate);
     page.field("certificate", &plan.certificate);

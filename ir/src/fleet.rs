@@ -2,6 +2,7 @@
 //! model; nothing here computes a time.
 
 use crate::{Bytes, BytesPerSecond, DType, FlopsPerSecond, Frame, Picoseconds, SailId};
+use petgraph::unionfind::UnionFind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -298,6 +299,25 @@ impl Fleet {
     #[must_use]
     pub fn vertices(&self) -> usize {
         self.size() + usize::from(matches!(self.links, Links::Star(_)))
+    }
+
+    /// For each card, the number of the part of the fleet that it belongs to: cards of one part reach each other over links
+    /// that are up. Parts are numbered by their first card.
+    #[must_use]
+    pub fn parts(&self) -> Vec<usize> {
+        let mut joined = UnionFind::<usize>::new(self.vertices());
+        for wire in self.wires() {
+            joined.union(wire.from, wire.to);
+        }
+        let mut roots: Vec<usize> = Vec::new();
+        let part = |card: usize| {
+            let root = joined.find(card);
+            roots.iter().position(|known| *known == root).unwrap_or_else(|| {
+                roots.push(root);
+                roots.len() - 1
+            })
+        };
+        (0..self.size()).map(part).collect()
     }
 
     /// Both directions of every link that is up.

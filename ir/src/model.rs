@@ -81,6 +81,31 @@ impl Model {
         }
         self
     }
+
+    /// The same model with its matrices in another type, where whole blocks fill their rows and the bytes become fewer.
+    /// Matrices in F32 stay so unless all are. The digest stays that of the file.
+    #[must_use]
+    pub fn with_weight_dtype(mut self, dtype: DType) -> Self {
+        let all = self.graph.with_role(Role::Weight).all(|id| {
+            let tensor = &self.graph[id];
+            tensor.axes.len() < 2 || tensor.dtype == DType::F32
+        });
+        retype_weights(&mut self.graph, dtype, all);
+        for class in &mut self.classes {
+            retype_weights(&mut class.template, dtype, all);
+        }
+        self
+    }
+}
+
+fn retype_weights(graph: &mut Graph, dtype: DType, all: bool) {
+    for tensor in graph.tensors.iter_mut().filter(|tensor| tensor.role == Role::Weight && tensor.axes.len() > 1) {
+        let row = tensor.axes.last().and_then(|axis| axis.fixed()).unwrap_or(0);
+        let fewer = dtype.block_bytes() * tensor.dtype.block() < tensor.dtype.block_bytes() * dtype.block();
+        if row.is_multiple_of(dtype.block()) && fewer && (all || tensor.dtype != DType::F32) {
+            tensor.dtype = dtype;
+        }
+    }
 }
 
 /// A cache's type is also the type of what appending to it returns.

@@ -1,5 +1,5 @@
 //! Front ends: turn a model file into a verified [`Model`]. `load` is the verb; the other entries take text, bytes or
-//! a graph, and open nothing.
+//! a graph, and open nothing. Pins are read here too, because they are written as models are.
 
 mod assemble;
 mod classes;
@@ -7,10 +7,12 @@ mod decoder;
 mod description;
 mod digest;
 mod gguf;
+mod pins;
 mod report;
 mod source;
 mod zoo;
 
+pub use pins::pins_from_ron;
 pub use source::load;
 pub use zoo::{ZooModel, load_zoo, zoo};
 

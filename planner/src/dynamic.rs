@@ -1,6 +1,7 @@
-//! The engine: dynamic programming over (cards used, segments placed). Exact over stages on intervals of the link order,
-//! as far as each stage's mix of points is.
+//! The engine: dynamic programming over (cards used, segments placed), and over stages and cards spent where pins count
+//! them. Exact over stages on intervals of the link order, as far as each stage's mix of points is.
 
+use crate::budget::Budget;
 use crate::repertoire::Repertoire;
 use crate::space::{Interval, Space};
 use crate::stage::mix;
@@ -29,9 +30,13 @@ pub(crate) struct Chain {
 struct Reached {
     objective: Picoseconds,
     start: usize,
-    from: usize,
+    /// Where the stage before ends, and what was spent until there.
+    from: (usize, usize),
     first_segment: usize,
 }
+
+/// The best way to have placed so many segments, by what is spent, then by number of segments.
+type Row = Vec<Vec<Option<Reached>>>;
 
 /// The cheapest chain; `None` when no cut of the segments fits. Ties go to fewer cards, then to the earlier cut. Where mixes
 /// were not exact, a second run takes every such stage at its fastest points, which bounds them all.
@@ -47,23 +52,36 @@ pub(crate) fn solve(space: &Space<'_>) -> Option<Chain> {
 
 fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<Cut>)> {
     let segments = space.model.segments.len();
-    // reached[end][segments]: the best way to have placed so many segments with the last stage ending at `end`.
-    let mut reached: Vec<Vec<Option<Reached>>> = vec![vec![None; segments + 1]; space.cards + 1];
+    let budget = Budget::new(space);
+    // reached[end]: with the last stage ending at `end`.
+    let mut reached: Vec<Row> = vec![vec![vec![None; segments + 1]; budget.states()]; space.cards + 1];
     for start in 0..space.cards {
-        let arrivals = arrivals(space, &reached, start, segments);
+        let arrivals: Vec<Arrivals> =
+            (0..budget.states()).map(|spent| arrivals(space, &reached, (start, spent), segments)).collect();
         let ends = reached.iter_mut().enumerate().skip(start + 1).take(space.largest);
         for (end, reached) in ends {
             let group = start..end;
+            if !space.open(&group) {
+                continue;
+            }
             let spread = space.broadcast(&group);
             let spread = space.weighted(spread.prefill, spread.decode);
-            if space.relaxed {
-                extend_freely(space, (&arrivals, spread), &group, reached);
-            } else {
-                extend(stages, (&arrivals, spread), &group, reached);
+            let allowed = space.allowed(&group);
+            for (spent, arrivals) in arrivals.iter().enumerate() {
+                let Some(after) = budget.after(spent, group.len()) else { continue };
+                let arriving = Arriving { arrivals, spread, allowed: &allowed, spent };
+                if space.relaxed {
+                    extend_freely(space, &arriving, &group, &mut reached[after]);
+                } else {
+                    extend(stages, &arriving, &group, &mut reached[after]);
+                }
             }
         }
     }
-    let best = (1..=space.cards).filter_map(|end| reached[end][segments].map(|found| (found.objective, end))).min()?;
+    let ends = (1..=space.cards).flat_map(|end| budget.enough().map(move |spent| (end, spent)));
+    let best =
+        ends.filter_map(|(end, spent)| reached[end][spent][segments].map(|found| (found.objective, (end, spent))));
+    let best = best.min()?;
     Some((best.0, trace(&reached, best.1, segments)))
 }
 
@@ -71,25 +89,38 @@ fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<
 /// where the stage before ends.
 type Arrivals = Vec<Option<(Picoseconds, usize)>>;
 
+/// How values come to a group.
+struct Arriving<'a> {
+    arrivals: &'a Arrivals,
+    /// Spreading a value that comes from another stage.
+    spread: Picoseconds,
+    /// Which segments may run on the group.
+    allowed: &'a [bool],
+    /// What was spent before it.
+    spent: usize,
+}
+
+impl Arriving<'_> {
+    /// What it takes until the group has the value after `first` segments: the first stage takes it from the host.
+    fn before(&self, first: usize) -> Option<(Picoseconds, usize)> {
+        self.arrivals[first].map(|(time, from)| (if first == 0 { time } else { time + self.spread }, from))
+    }
+}
+
 /// Equal cards: a chain that starts later is the same chain under other names, and no card between stages is left out.
-fn arrivals(space: &Space<'_>, reached: &[Vec<Option<Reached>>], start: usize, segments: usize) -> Arrivals {
-    let ends = if space.uniform { start.max(1)..start + 1 } else { 1..start + 1 };
+fn arrivals(space: &Space<'_>, reached: &[Row], (start, spent): (usize, usize), segments: usize) -> Arrivals {
+    let ends = if space.alike { start.max(1)..start + 1 } else { 1..start + 1 };
     let hop = |end: usize| {
         let hop = space.message(SailId(end as u16 - 1), SailId(start as u16));
         (end, space.weighted(hop.prefill, hop.decode))
     };
-    let hops: Vec<(usize, Picoseconds)> = ends.map(hop).collect();
+    let hops: Vec<(usize, Picoseconds)> = ends.filter(|end| space.joined(end - 1, start)).map(hop).collect();
     let arrive = |first: usize| {
-        let options = hops.iter().filter_map(|&(end, hop)| Some((reached[end][first]?.objective + hop, end)));
+        let options = hops.iter().filter_map(|&(end, hop)| Some((reached[end][spent][first]?.objective + hop, end)));
         options.min()
     };
-    let none_before = (!space.uniform || start == 0).then_some((Picoseconds(0), 0));
+    let none_before = (spent == 0 && (!space.alike || start == 0)).then_some((Picoseconds(0), 0));
     (0..segments).map(|first| if first == 0 { none_before } else { arrive(first) }).collect()
-}
-
-/// What it takes until a group has the value after `first` segments: the first stage takes it from the host.
-fn before((arrivals, spread): (&Arrivals, Picoseconds), first: usize) -> Option<(Picoseconds, usize)> {
-    arrivals[first].map(|(time, from)| (if first == 0 { time } else { time + spread }, from))
 }
 
 fn improve(slot: &mut Option<Reached>, found: Reached) {
@@ -99,17 +130,16 @@ fn improve(slot: &mut Option<Reached>, found: Reached) {
 }
 
 /// Tries every run of segments on `group`, as the first stage or after every stage that ends at or before its start.
-fn extend(
-    stages: &mut Stages<'_>,
-    arriving: (&Arrivals, Picoseconds),
-    group: &Interval,
-    reached: &mut [Option<Reached>],
-) {
+fn extend(stages: &mut Stages<'_>, arriving: &Arriving<'_>, group: &Interval, reached: &mut [Option<Reached>]) {
     let mut known = stages.take(group);
-    for first in 0..arriving.0.len() {
-        let Some((before, from)) = before(arriving, first) else { continue };
+    for first in 0..arriving.arrivals.len() {
+        let Some((before, from)) = arriving.before(first) else { continue };
         for (last, slot) in reached.iter_mut().enumerate().skip(first + 1) {
+            if !arriving.allowed[last - 1] {
+                break;
+            }
             let Some(cost) = stages.cost(group, first..last, &mut known) else { break };
+            let from = (from, arriving.spent);
             improve(slot, Reached { objective: before + cost, start: group.start, from, first_segment: first });
         }
     }
@@ -118,18 +148,18 @@ fn extend(
 
 /// As `extend` where memory is left out of account: a stage then costs the sum of its segments, so the best first segment
 /// for one last segment is, up to the next one, the best for the next.
-fn extend_freely(
-    space: &Space<'_>,
-    arriving: (&Arrivals, Picoseconds),
-    group: &Interval,
-    reached: &mut [Option<Reached>],
-) {
+fn extend_freely(space: &Space<'_>, arriving: &Arriving<'_>, group: &Interval, reached: &mut [Option<Reached>]) {
     let front = space.front(group);
     let mut best: Option<Reached> = None;
     for (index, segment) in space.model.segments.iter().enumerate() {
-        if let Some((before, from)) = before(arriving, index)
+        if !arriving.allowed[index] {
+            best = None;
+            continue;
+        }
+        if let Some((before, from)) = arriving.before(index)
             && best.is_none_or(|known| before < known.objective)
         {
+            let from = (from, arriving.spent);
             best = Some(Reached { objective: before, start: group.start, from, first_segment: index });
         }
         let point = front[segment.class.index()].first();
@@ -140,13 +170,13 @@ fn extend_freely(
     }
 }
 
-fn trace(reached: &[Vec<Option<Reached>>], end: usize, segments: usize) -> Vec<Cut> {
+fn trace(reached: &[Row], (end, spent): (usize, usize), segments: usize) -> Vec<Cut> {
     let mut cuts = Vec::new();
-    let (mut end, mut placed) = (end, segments);
+    let (mut end, mut spent, mut placed) = (end, spent, segments);
     while placed > 0 {
-        let Some(found) = reached[end][placed] else { break };
+        let Some(found) = reached[end][spent][placed] else { break };
         cuts.push(Cut { group: found.start..end, segments: found.first_segment..placed });
-        (end, placed) = (found.from, found.first_segment);
+        ((end, spent), placed) = (found.from, found.first_segment);
     }
     cuts.reverse();
     cuts

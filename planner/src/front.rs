@@ -197,6 +197,12 @@ impl<'a> Station<'a> {
             Manner::Any => shares::options(&template.graph, &template.domains, costs, group),
             Manner::AllReduce => shares::even(&template.graph, &template.domains, group.len()),
         };
+        let first: Vec<Partition> = options.iter().map(|options| options[0].clone()).collect();
+        let pinned = repertoire.pinned(&first, group.len()).into_iter().zip(options).enumerate();
+        let chosen = |(domain, (pinned, options)): (usize, (Partition, Vec<Partition>))| {
+            if repertoire.is_pinned(domain, group.len()) { vec![pinned] } else { options }
+        };
+        let options: Vec<Vec<Partition>> = pinned.map(chosen).collect();
         let most = options.iter().map(Vec::len).max().unwrap_or(1);
         let mut exchanges = Exchanges::default();
         let round = |round: usize| {
@@ -350,6 +356,7 @@ impl<'a> Station<'a> {
         let (deals, manners) = match self.manner {
             Manner::Any => {
                 let deals = shares::deals(&template.graph, &template.domains, self.costs, self.group, whole);
+                let deals = deals.iter().map(|deal| self.repertoire.pinned(deal, self.group.len())).collect();
                 (deals, &[Manner::Any, Manner::AllReduce][..])
             }
             Manner::AllReduce => {

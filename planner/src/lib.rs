@@ -8,6 +8,7 @@ mod assemble;
 #[cfg(test)]
 mod audit;
 mod baselines;
+mod budget;
 #[cfg(test)]
 mod checks;
 #[cfg(test)]
@@ -19,10 +20,13 @@ mod language;
 mod load;
 mod outcome;
 mod paths;
+mod pins;
 #[cfg(test)]
 mod planted;
 mod price;
 mod program;
+mod reasons;
+mod refusal;
 mod repertoire;
 mod rules;
 mod saturate;
@@ -35,18 +39,19 @@ mod table;
 mod trellis;
 
 pub use baselines::{Baseline, Simpler, baselines};
-pub use outcome::{NoPlan, Outcome, PlaceError, Search, Streaming};
+pub use outcome::{NoPlan, Outcome, PlaceError, Search};
+pub use refusal::{Change, Demanded, Refusal, Relaxation, refuse};
 pub use rules::Rule;
 pub use saturate::Saturation;
 pub use space::Family;
 
 use assemble::Filled;
+use pins::Limits;
+use reasons::{fits_in_all, no_plan, reasons};
 use repertoire::Repertoire;
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{
-    Bytes, Certificate, ClassId, Graph, LayerClass, Model, Picoseconds, Placement, Role, Status, Verified,
-};
-use space::{Manner, Scope, Space};
+use sailplan_ir::{Certificate, ClassId, Graph, LayerClass, Model, Picoseconds, Pin, Placement, Status, Verified};
+use space::{Interval, Manner, Scope, Space};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -59,6 +64,8 @@ pub struct Config<'a> {
     pub prove: bool,
     /// Let weights of layers stay on the host and come at every step, where they do not fit.
     pub stream: bool,
+    /// What the placement must keep to.
+    pub pins: &'a [Pin],
     /// Told as the search goes on; it cannot change the answer.
     pub progress: Option<&'a dyn Fn(Progress)>,
 }
@@ -78,6 +85,11 @@ pub enum Progress {
     Stages,
     /// The integer program is being solved.
     Program,
+    /// Nothing fits: demands are dropped and relaxed, one after the other.
+    Refusal {
+        /// Problems solved.
+        solved: usize,
+    },
 }
 
 /// The rules for one layer class, as a table.
@@ -104,31 +116,35 @@ fn last(model: &Model) -> Option<ClassId> {
 /// The best placement of a model on a fleet.
 ///
 /// # Errors
-/// `NoPlan` with the demands in bytes when nothing fits, and with what streaming would take where it was not allowed;
-/// `Internal` when the planner contradicts itself.
+/// `NoPlan` with the demands in bytes when nothing fits ([`refuse`] then says which demands and what would help); `Pins`
+/// when a pin names what does not exist; `Internal` when the planner contradicts itself.
 pub fn place(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) -> Result<Outcome, PlaceError> {
-    let answer = search(model, costs, config);
-    let Err(PlaceError::NoPlan(reasons)) = answer else { return answer };
-    if config.stream {
-        return Err(PlaceError::NoPlan(reasons));
-    }
-    let streaming = if reasons.sails > STREAMING_PRICED {
-        stream::at_least(costs, &reasons)
-    } else {
-        let config = Config { stream: true, prove: false, ..config };
-        search(model, costs, config).ok().map(|outcome| stream::streaming(&outcome.placement))
-    };
-    Err(PlaceError::NoPlan(NoPlan { streaming, ..reasons }))
+    search(model, costs, Effort { config, ..Effort::default() })
 }
 
-/// Beyond so many cards a refusal bounds the price of streaming and does not search for it.
-const STREAMING_PRICED: usize = 16;
+/// How far to search, and where.
+#[derive(Clone, Default)]
+struct Effort<'a> {
+    config: Config<'a>,
+    /// Only these groups.
+    groups: Option<Vec<Interval>>,
+    /// Take what the engine finds.
+    engine_only: bool,
+    /// Move cuts that pins demand to where they are possible.
+    round: bool,
+}
 
-fn search(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) -> Result<Outcome, PlaceError> {
-    fits_in_all(model, costs, config.family, config.stream)?;
-    let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
+fn search(model: &Verified<Model>, costs: &CostModel<'_>, effort: Effort<'_>) -> Result<Outcome, PlaceError> {
+    let config = effort.config;
+    let limits = pins::resolve(config.pins, model, costs.fleet, effort.round)?;
+    fits_in_all(model, costs, (config.family, &limits), config.stream)?;
+    let Some(repertoires) = pinned(model, costs, &limits).map_err(PlaceError::Internal)? else {
+        return Err(PlaceError::NoPlan(reasons(model, costs, (config.family, &limits))));
+    };
     let build = |relaxed| {
-        let scope = Scope { family: config.family, relaxed, stream: config.stream, ..Scope::default() };
+        let limits = Some(&limits);
+        let (family, stream, groups) = (config.family, config.stream, effort.groups.clone());
+        let scope = Scope { family, relaxed, stream, groups, limits, ..Scope::default() };
         Space::new(model, costs, &repertoires, scope, config.progress).map_err(PlaceError::Internal)
     };
     let mut space = build(true)?;
@@ -140,7 +156,7 @@ fn search(model: &Verified<Model>, costs: &CostModel<'_>, config: Config<'_>) ->
         engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
     }
     let mut search = figures(&repertoires, &space);
-    let solved = if config.prove || program::small(&space) {
+    let solved = if config.prove || !effort.engine_only && program::small(&space) {
         if let Some(report) = config.progress {
             report(Progress::Program);
         }
@@ -193,7 +209,13 @@ pub(crate) fn evaluate_as(
     manner: Manner,
 ) -> Result<Placement, PlaceError> {
     let family = Family { largest: None, cards: stages.iter().map(|stage| stage.0.end).max() };
-    fits_in_all(model, costs, family, false)?;
+    let limits = Limits::none(costs.fleet.size(), model.classes.len());
+    fits_in_all(model, costs, (family, &limits), false)?;
+    let parts = costs.fleet.parts();
+    let busy = stages.iter().flat_map(|stage| stage.0.clone());
+    if busy.map(|card| parts[card]).collect::<BTreeSet<usize>>().len() > 1 {
+        return Err(PlaceError::NoPlan(reasons(model, costs, (family, &limits))));
+    }
     let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
     let cut = |(group, segments): &(Range<usize>, Range<usize>)| dynamic::Cut {
         group: group.clone(),
@@ -202,7 +224,7 @@ pub(crate) fn evaluate_as(
     let cuts: Vec<dynamic::Cut> = stages.iter().map(cut).collect();
     for relaxed in [true, false] {
         let groups = Some(cuts.iter().map(|cut| cut.group.clone()).collect());
-        let scope = Scope { family, manner, relaxed, stream: false, groups };
+        let scope = Scope { family, manner, relaxed, groups, ..Scope::default() };
         let space = Space::new(model, costs, &repertoires, scope, None).map_err(PlaceError::Internal)?;
         let filled = assemble::fill(&space, &cuts).filter(|stages| assemble::holds(&space, stages));
         match filled {
@@ -215,13 +237,25 @@ pub(crate) fn evaluate_as(
 }
 
 fn repertoires(model: &Model, costs: &CostModel<'_>) -> Result<Vec<Repertoire>, String> {
+    let all = pinned(model, costs, &Limits::none(costs.fleet.size(), model.classes.len()))?;
+    all.ok_or_else(|| "a class without pins has no program".to_owned())
+}
+
+/// What can be done with every class as far as pins allow; `None` when one has no program that keeps to them.
+fn pinned(model: &Model, costs: &CostModel<'_>, limits: &Limits) -> Result<Option<Vec<Repertoire>>, String> {
+    if !limits.misaligned.is_empty() {
+        return Ok(None);
+    }
     let last = last(model);
     let classes = model.classes.iter().enumerate();
     classes
         .map(|(index, class)| {
             let head = last.is_some_and(|last| last.index() == index);
             let choices = saturate::saturate(&class.template, head && ends_in_outputs(&class.template))?;
-            Repertoire::new(ClassId(index as u32), choices, costs)
+            let held = &limits.held[index];
+            let Some(choices) = held.restrict(choices) else { return Ok(None) };
+            let repertoire = Repertoire::new(ClassId(index as u32), choices, costs)?;
+            Ok(Some(repertoire.holding(held.clone())))
         })
         .collect()
 }
@@ -251,11 +285,12 @@ fn decide(
 ) -> Result<Option<Placement>, PlaceError> {
     let engine = engine.map(|stages| assemble::assemble(space, &stages));
     let room = if space.relaxed { "" } else { " as far as memory goes" };
+    let pins = if space.pinned() { ", keeping to the pins" } else { "" };
     let streaming = if space.stream { ", weights of layers on the host where they do not fit" } else { "" };
     let ended = |placement: Placement, status, method: &str, bound| {
         let base =
             "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates";
-        let space = format!("{base}{room}{streaming}");
+        let space = format!("{base}{room}{streaming}{pins}");
         Placement { certificate: Certificate { status, method: method.to_owned(), space, bound }, ..placement }
     };
     let Some(proven) = proven else {
@@ -300,46 +335,4 @@ fn decide(
 /// Equal to the solver's tolerance: coefficients are microseconds in floating point, integrality is met to 1e-6.
 fn agree(engine: Picoseconds, program: Picoseconds) -> bool {
     engine.0.abs_diff(program.0) <= engine.0 / 10_000_000 + 1
-}
-
-/// Refuses at once what no placement can hold: every cache is on some card, and every weight where none is streamed.
-fn fits_in_all(model: &Model, costs: &CostModel<'_>, family: Family, stream: bool) -> Result<(), PlaceError> {
-    let reasons = reasons(model, costs, family, Bytes(0));
-    let weights = if stream { Bytes(0) } else { reasons.weights };
-    if weights + reasons.caches > reasons.capacity { Err(PlaceError::NoPlan(reasons)) } else { Ok(()) }
-}
-
-fn no_plan(space: &Space<'_>) -> PlaceError {
-    let groups = space.groups();
-    let least = groups.iter().map(Range::len).min();
-    let smallest = groups.iter().filter(|group| Some(group.len()) == least);
-    let activations = smallest.flat_map(|group| activations(space, group)).max().unwrap_or_default();
-    let family = Family { cards: Some(space.cards), largest: None };
-    PlaceError::NoPlan(reasons(space.model, space.costs, family, activations))
-}
-
-/// What the activations of each point take on the first card of a group.
-fn activations<'a>(space: &'a Space<'_>, group: &'a Range<usize>) -> impl Iterator<Item = Bytes> + 'a {
-    let points = space.front(group).iter().enumerate();
-    let points =
-        points.flat_map(|(class, points)| points.iter().enumerate().map(move |(index, point)| (class, index, point)));
-    points.map(move |(class, index, point)| {
-        let needs = space.detail(group, class, index).needs(point, 0);
-        sailplan_ir::stage_activations(&needs, 1).total()
-    })
-}
-
-fn reasons(model: &Model, costs: &CostModel<'_>, family: Family, activations: Bytes) -> NoPlan {
-    let (request, graph) = (costs.request, &model.graph);
-    let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
-    let capacity = costs.fleet.ids().take(cards).map(|sail| costs.kind(sail).memory - costs.kind(sail).reserve);
-    NoPlan {
-        weights: model.weight_bytes(),
-        caches: graph.with_role(Role::Cache).map(|id| graph[id].bytes(request.decode_limit())).sum(),
-        activations,
-        capacity: capacity.sum(),
-        sails: cards,
-        context: request.context,
-        streaming: None,
-    }
 }

@@ -71,6 +71,9 @@ fn columns(space: &Space<'_>) -> usize {
 
 /// Solves it.
 pub(crate) fn solve(space: &Space<'_>) -> Result<Solved, String> {
+    if space.groups().is_empty() {
+        return Ok(Solved { columns: 0, rows: 0, stages: None });
+    }
     let mut builder = Builder {
         space,
         runs: runs(space),
@@ -81,6 +84,7 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Solved, String> {
     };
     let groups: Vec<GroupVariables> = space.groups().into_iter().map(|group| builder.group(group)).collect();
     builder.path(&groups);
+    builder.limits(&groups);
     builder.deal(&groups);
     builder.order(&groups);
     if !space.relaxed {
@@ -98,11 +102,18 @@ fn runs(space: &Space<'_>) -> Vec<Run> {
     for (index, segment) in space.model.segments.iter().enumerate() {
         match runs.last_mut() {
             // The first segment is a run of its own: it tells which group is first.
-            Some(run) if index > 1 && run.class == segment.class.index() => run.segments.end += 1,
+            Some(run) if index > 1 && run.class == segment.class.index() && alike(space, index) => {
+                run.segments.end += 1;
+            }
             _ => runs.push(Run { class: segment.class.index(), segments: index..index + 1 }),
         }
     }
     runs
+}
+
+/// Whether a segment may run where the one before it may.
+fn alike(space: &Space<'_>, segment: usize) -> bool {
+    space.limits.is_none_or(|limits| limits.alike(segment - 1, segment))
 }
 
 fn micros(time: Picoseconds) -> f64 {
@@ -126,10 +137,11 @@ impl Builder<'_> {
     fn group(&mut self, group: Interval) -> GroupVariables {
         let (used, first) = (self.binary(), self.binary());
         let front = self.space.front(&group);
+        let allowed = self.space.allowed(&group);
         let mut dealt = Vec::new();
         for index in 0..self.runs.len() {
             let run = &self.runs[index];
-            let most = run.segments.len() as f64;
+            let most = if allowed[run.segments.start] { run.segments.len() as f64 } else { 0.0 };
             let mut columns = Vec::new();
             for point in &front[run.class] {
                 self.columns += 1;
@@ -161,9 +173,10 @@ impl Builder<'_> {
         self.rows.push(constraint!(sum(&|group| Some(group.first.into())) == 1));
         let mut arriving: Vec<Expression> = vec![Expression::default(); cards + 1];
         let mut leaving: Vec<Expression> = vec![Expression::default(); cards + 1];
-        let uniform = self.space.uniform;
+        let space = self.space;
         let hops = (1..=cards).flat_map(|end| (end..cards).map(move |start| (end, start)));
-        for (end, start) in hops.filter(|(end, start)| !uniform || start == end) {
+        let hops = hops.filter(|&(end, start)| !space.alike || start == end);
+        for (end, start) in hops.filter(|&(end, start)| space.joined(end - 1, start)) {
             self.columns += 1;
             let link = self.variables.add(variable().min(0).max(1));
             let hop = self.space.message(SailId(end as u16 - 1), SailId(start as u16));
@@ -184,6 +197,27 @@ impl Builder<'_> {
             }
         }
         self.rows.push(constraint!(last == 1));
+    }
+
+    /// Numbers of stages and of cards that pins allow.
+    fn limits(&mut self, groups: &[GroupVariables]) {
+        let Some(limits) = self.space.limits else { return };
+        let stages = || -> Expression { groups.iter().map(|group| Expression::from(group.used)).sum() };
+        if *limits.stages.end() < self.space.cards {
+            self.rows.push(constraint!(stages() <= *limits.stages.end() as f64));
+        }
+        if *limits.stages.start() > 1 {
+            self.rows.push(constraint!(stages() >= *limits.stages.start() as f64));
+            // A group without segments is no stage; otherwise it only costs time, so that no row need forbid it.
+            for group in groups {
+                let here: Expression = group.dealt.iter().flatten().copied().sum();
+                self.rows.push(constraint!(group.used - here <= 0));
+            }
+        }
+        if limits.sails < self.space.cards {
+            let cards: Expression = groups.iter().map(|group| group.group.len() as f64 * group.used).sum();
+            self.rows.push(constraint!(cards <= limits.sails as f64));
+        }
     }
 
     /// Every segment is on one group, and only on groups that are used.

@@ -3,11 +3,12 @@
 
 use crate::extract::linearise;
 use crate::paths::Selection;
+use crate::pins::Held;
 use crate::saturate::{Choices, Way};
 use crate::table::Rates;
 use crate::trellis::{Made, Trellis};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{ClassId, DomainId, Form};
+use sailplan_ir::{ClassId, DomainId, Form, Partition};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -21,6 +22,8 @@ pub(crate) struct Repertoire {
     pub(crate) rates: Rates,
     /// For each way, class after class, the domain whose shares it depends on, if any; there is one at most.
     pub(crate) domains: Vec<Option<usize>>,
+    /// How pins have its weights held.
+    held: Held,
     formed: RefCell<BTreeMap<Selection, Rc<Formed>>>,
 }
 
@@ -41,7 +44,25 @@ impl Repertoire {
         };
         let domains = (0..choices.classes.len()).flat_map(of).collect();
         let rates = Rates::new(&choices, costs);
-        Ok(Self { class, choices, trellis, rates, domains, formed: RefCell::default() })
+        Ok(Self { class, choices, trellis, rates, domains, held: Held::default(), formed: RefCell::default() })
+    }
+
+    /// With the cuts that pins demand; the choices know of them already.
+    pub(crate) fn holding(self, held: Held) -> Self {
+        Self { held, ..self }
+    }
+
+    /// Partitions of every domain on a group of so many cards, with those that pins give.
+    pub(crate) fn pinned(&self, dealt: &[Partition], ranks: usize) -> Vec<Partition> {
+        let pinned = |domain: DomainId| self.held.partition(domain.index(), ranks);
+        let domains = &self.choices.template.domains;
+        domains.partitions(|domain| pinned(domain).unwrap_or_else(|| dealt[domain.index()].clone()))
+    }
+
+    /// Whether a pin gives the partition of a domain, or of what it covers.
+    pub(crate) fn is_pinned(&self, domain: usize, ranks: usize) -> bool {
+        let lead = self.choices.template.domains.lead(DomainId(domain as u32)).map_or(domain, DomainId::index);
+        self.held.partition(lead, ranks).is_some()
     }
 
     /// The domain that a way depends on.

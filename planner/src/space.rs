@@ -3,6 +3,7 @@
 
 use crate::Progress;
 use crate::front::{Detail, Point, Station};
+use crate::pins::Limits;
 use crate::repertoire::Repertoire;
 use crate::saturate::Choices;
 use crate::stream::twins;
@@ -45,7 +46,7 @@ impl Manner {
 
 /// The part of the space that is opened.
 #[derive(Clone, Default)]
-pub(crate) struct Scope {
+pub(crate) struct Scope<'a> {
     pub(crate) family: Family,
     pub(crate) manner: Manner,
     /// Leave memory out of account.
@@ -54,6 +55,8 @@ pub(crate) struct Scope {
     pub(crate) stream: bool,
     /// Only these groups.
     pub(crate) groups: Option<Vec<Interval>>,
+    /// What pins demand.
+    pub(crate) limits: Option<&'a Limits>,
 }
 
 /// Everything the engines choose from.
@@ -69,6 +72,12 @@ pub(crate) struct Space<'a> {
     pub(crate) uniform: bool,
     /// For each group the first one with the same kinds of cards, where links are alike.
     twins: BTreeMap<Bounds, Bounds>,
+    /// Whether moreover no card is told apart from another, so that no card between two stages need be left out.
+    pub(crate) alike: bool,
+    /// What pins demand.
+    pub(crate) limits: Option<&'a Limits>,
+    /// By card, the number of the part of the fleet that links join.
+    parts: Vec<usize>,
     /// Whether memory is left out of account: a relaxation, whose optimum is the optimum when it happens to fit.
     pub(crate) relaxed: bool,
     /// Whether weights of layers may stay on the host.
@@ -98,13 +107,18 @@ impl<'a> Space<'a> {
         model: &'a Verified<Model>,
         costs: &'a CostModel<'a>,
         repertoires: &'a [Repertoire],
-        scope: Scope,
+        scope: Scope<'a>,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, stream, groups: only } = scope;
+        let Scope { family, manner, relaxed, stream, groups: only, limits } = scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
-        let largest = family.largest.unwrap_or(usize::MAX).min(cards);
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
+        let parts = costs.fleet.parts();
+        let named = limits.is_some_and(Limits::names_cards) || only.is_some() || parts.contains(&1);
+        let alike = uniform && !named;
+        let most = limits.map_or(usize::MAX, |limits| limits.sails);
+        let cards = if alike { cards.min(most) } else { cards };
+        let largest = family.largest.unwrap_or(usize::MAX).min(cards).min(most);
         let (complete, fronts, twins) = (true, BTreeMap::new(), BTreeMap::new());
         let caches = model.graph.with_role(Role::Cache).map(|id| model.graph[id].bytes(costs.request.decode_limit()));
         let whole = model.weight_bytes() + caches.sum();
@@ -116,6 +130,9 @@ impl<'a> Space<'a> {
             largest,
             uniform,
             twins,
+            alike,
+            limits,
+            parts,
             relaxed,
             stream,
             complete,
@@ -124,12 +141,12 @@ impl<'a> Space<'a> {
             only,
             fronts,
         };
-        space.twins = space.alike();
+        space.twins = space.same_kinds();
         space.fill(progress)?;
         Ok(space)
     }
 
-    fn alike(&self) -> BTreeMap<Bounds, Bounds> {
+    fn same_kinds(&self) -> BTreeMap<Bounds, Bounds> {
         if self.uniform || matches!(self.costs.fleet.links, Links::Edges(_)) {
             return BTreeMap::new();
         }
@@ -205,11 +222,33 @@ impl<'a> Space<'a> {
 
     /// All intervals that may be groups, by start, then end.
     pub(crate) fn groups(&self) -> Vec<Interval> {
-        if let Some(only) = &self.only {
-            return only.clone();
-        }
         let starts = 0..self.cards;
-        starts.flat_map(|start| (start + 1..=self.cards.min(start + self.largest)).map(move |end| start..end)).collect()
+        let from = |start: usize| (start + 1..=self.cards.min(start + self.largest)).map(move |end| start..end);
+        starts.flat_map(from).filter(|group| self.open(group)).collect()
+    }
+
+    /// Whether a group may have work: its cards reach each other and no pin keeps one of them free.
+    pub(crate) fn open(&self, group: &Interval) -> bool {
+        let chosen = self.only.as_ref().is_none_or(|only| only.contains(group));
+        chosen
+            && group.clone().all(|card| self.parts[card] == self.parts[group.start])
+            && self.limits.is_none_or(|limits| limits.open(group))
+    }
+
+    /// Whether pins demand anything.
+    pub(crate) fn pinned(&self) -> bool {
+        self.limits.is_some_and(|limits| !limits.is_empty())
+    }
+
+    /// Whether a value can go from one card to another.
+    pub(crate) fn joined(&self, from: usize, to: usize) -> bool {
+        self.parts[from] == self.parts[to]
+    }
+
+    /// For each segment, whether it may run on a group.
+    pub(crate) fn allowed(&self, group: &Interval) -> Vec<bool> {
+        let one = |segment: usize| self.limits.is_none_or(|limits| limits.allows(group, segment));
+        (0..self.model.segments.len()).map(one).collect()
     }
 
     pub(crate) fn capacity(&self, sail: SailId) -> Bytes {

@@ -1,10 +1,11 @@
 //! Points whose weights stay on the host and are brought to the cards at every use: what that saves and what it costs.
 
+use crate::NoPlan;
 use crate::front::Point;
 use crate::price::Site;
+use crate::reasons::of_space;
 use crate::saturate::Choices;
-use crate::space::{Family, Space};
-use crate::{NoPlan, Streaming, reasons};
+use crate::space::Space;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Attachment, Bytes, LayerClass, Picoseconds, Placement, Role, SailId, Streamed};
 
@@ -51,26 +52,22 @@ fn twin(choices: &Choices, (costs, group): (&CostModel<'_>, &[SailId]), point: &
 
 /// What any placement must spend on the host's link for streaming, as a part of the objective.
 pub(crate) fn unavoidable(space: &Space<'_>) -> Picoseconds {
-    let family = Family { cards: Some(space.cards), largest: None };
-    let streaming = at_least(space.costs, &reasons(space.model, space.costs, family, Bytes(0)));
-    let time = streaming.map_or(Picoseconds(0), |streaming| streaming.time);
+    let time = at_least(space.costs, &of_space(space));
     space.weighted(time, time)
 }
 
-/// Bytes of weights and caches beyond what all cards hold, when they are weights.
-pub(crate) fn at_least(costs: &CostModel<'_>, reasons: &NoPlan) -> Option<Streaming> {
-    let bytes = reasons.weights + reasons.caches - reasons.capacity;
+/// The time that weights take on the host's link that are, with the caches, beyond what all cards hold.
+fn at_least(costs: &CostModel<'_>, reasons: &NoPlan) -> Picoseconds {
+    let bytes = (reasons.weights + reasons.caches - reasons.capacity).min(reasons.weights);
     let shared = costs.fleet.host.attachment == Attachment::Shared;
     let links = if shared { 1 } else { reasons.sails.max(1) as u64 };
-    let time = costs.fleet.host.rate.time(Bytes(bytes.0 / links));
-    (bytes.0 > 0 && bytes <= reasons.weights).then_some(Streaming { bytes, time, planned: false })
+    if bytes.0 == 0 { Picoseconds(0) } else { costs.fleet.host.rate.time(Bytes(bytes.0 / links)) }
 }
 
 /// What a placement brings from the host at every step: bytes, and the time that takes.
-pub(crate) fn streaming(placement: &Placement) -> Streaming {
+pub(crate) fn streaming(placement: &Placement) -> (Bytes, Picoseconds) {
     let choices =
         placement.stages.iter().flat_map(|stage| stage.assignment.iter().map(|&index| &stage.choices[index as usize]));
     let streams = choices.flat_map(|choice| &choice.streams);
-    let none = Streaming { bytes: Bytes(0), time: Picoseconds(0), planned: true };
-    streams.fold(none, |sum, one| Streaming { bytes: sum.bytes + one.bytes, time: sum.time + one.time, ..sum })
+    streams.fold((Bytes(0), Picoseconds(0)), |(bytes, time), one| (bytes + one.bytes, time + one.time))
 }

@@ -6,12 +6,13 @@ use crate::args::{Compile, Workload};
 use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use crate::progress::Progress;
+use crate::refused;
 use crate::render;
 use crate::summary::{Summary, summary, text};
 use sailplan_codegen::Plan;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::Verified;
-use sailplan_planner::{Config, Progress as Step, Search, place};
+use sailplan_planner::{Config, PlaceError, Progress as Step, Search, place, refuse};
 use serde::Serialize;
 use std::cell::Cell;
 use std::time::Instant;
@@ -72,7 +73,13 @@ impl Clock {
 pub(crate) fn run(args: &Compile) -> Result<Ended, Failure> {
     let started = Instant::now();
     let clock = Clock::default();
-    let (plan, search) = compile(&args.workload, args.prove, &clock)?;
+    let (plan, search) = match compile(&args.workload, args.prove, &clock) {
+        Err(Failure::Refused(refusal)) if args.json => {
+            print_json(&refused::json(&refusal))?;
+            return Ok(Ended::Found);
+        }
+        other => other?,
+    };
     let canonical = sailplan_codegen::write(&plan);
     let mut ended = Ended::Clean;
     if let Some(old) = &args.check {
@@ -112,6 +119,7 @@ pub(crate) fn compile(workload: &Workload, prove: bool, clock: &Clock) -> Result
         render::warning(&warning);
     }
     let model = inputs::with_caches(loaded.model, &request)?;
+    let pins = inputs::pins(workload.pin.as_deref())?;
     let costs = CostModel::new(&fleet, &request);
     let progress = Progress::start();
     let report = |step: Step| match step {
@@ -120,16 +128,21 @@ pub(crate) fn compile(workload: &Workload, prove: bool, clock: &Clock) -> Result
             clock.program.set(Some(Instant::now()));
             progress.at("solving the integer program");
         }
+        Step::Refusal { solved } => progress.at(&format!("nothing fits; looking for what would, plan {solved}")),
         _ => {
             clock.engine.set(Some(Instant::now()));
             progress.at("placing stages");
         }
     };
-    let outcome =
-        place(&model, &costs, Config { prove, stream: workload.stream, progress: Some(&report), ..Config::default() })?;
+    let config = Config { prove, stream: workload.stream, pins: &pins, progress: Some(&report), ..Config::default() };
+    let outcome = match place(&model, &costs, config) {
+        Err(PlaceError::NoPlan(_)) => return Err(Failure::Refused(Box::new(refuse(&model, &costs, config)?))),
+        other => other?,
+    };
     clock.end.set(Some(Instant::now()));
     drop(progress);
     let plan = sailplan_codegen::emit(&model, &fleet, &request, &outcome.placement)
+        .map(|plan| sailplan_codegen::with_pins(plan, &pins))
         .and_then(|plan| sailplan_codegen::read("the emitted plan", &sailplan_codegen::write(&plan)))
         .map_err(|problems| Failure::Bug(format!("the emitted plan is refused:\n{problems}")))?;
     Ok((plan, outcome.search))

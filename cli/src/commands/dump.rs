@@ -14,7 +14,7 @@ pub(crate) fn run(args: &Dump) -> Result<Ended, Failure> {
     let text = match args.stage {
         StageArg::Graph => model_text(&model),
         StageArg::Rules => rules(&model)?,
-        stage => placed(&model, stage, args.fleet.as_deref())?,
+        stage => placed(&model, stage, args)?,
     };
     print(&text);
     Ok(Ended::Clean)
@@ -35,16 +35,13 @@ fn rules(model: &sailplan_ir::Model) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn placed(
-    model: &sailplan_ir::Verified<sailplan_ir::Model>,
-    stage: StageArg,
-    fleet: Option<&str>,
-) -> Result<String, Failure> {
+fn placed(model: &sailplan_ir::Verified<sailplan_ir::Model>, stage: StageArg, args: &Dump) -> Result<String, Failure> {
     let missing = || Diagnostic::new("this stage needs a fleet").hint("--fleet innerjib7ea-x4-ring");
-    let fleet = inputs::fleet(fleet.ok_or_else(|| Failure::Input(missing().into()))?)?;
+    let fleet = inputs::fleet(args.fleet.as_deref().ok_or_else(|| Failure::Input(missing().into()))?)?;
     let request = Request::default().verify()?;
+    let pins = inputs::pins(args.pin.as_deref())?;
     let costs = CostModel::new(&fleet, &request);
-    let placement = place(model, &costs, Config::default())?.placement;
+    let placement = place(model, &costs, Config { pins: &pins, ..Config::default() })?.placement;
     match stage {
         StageArg::Forms => {
             let mut text = String::new();
@@ -59,7 +56,7 @@ fn placed(
         _ => {
             let plan = sailplan_codegen::emit(model, &fleet, &request, &placement)
                 .map_err(|problems| Failure::Bug(format!("the placement cannot be emitted:\n{problems}")))?;
-            Ok(sailplan_codegen::write(&plan))
+            Ok(sailplan_codegen::write(&sailplan_codegen::with_pins(plan, &pins)))
         }
     }
 }

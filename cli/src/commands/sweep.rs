@@ -8,8 +8,8 @@ use crate::outcome::{Ended, Failure};
 use crate::progress::Progress;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{
-    Action, Bytes, BytesPerSecond, Diagnostic, Fleet, Link, Links, Model, Picoseconds, Placement, Request, Verified,
-    Verify,
+    Action, Bytes, BytesPerSecond, Diagnostic, Fleet, Link, Links, Model, Picoseconds, Pin, Placement, Request,
+    Verified, Verify,
 };
 use sailplan_planner::{Config, PlaceError, place};
 use serde::Serialize;
@@ -78,12 +78,13 @@ pub(crate) fn run(args: &Sweep) -> Result<Ended, Failure> {
     let fleet = inputs::fleet(&args.workload.fleet)?;
     let request = inputs::request(&args.workload)?;
     let model = inputs::with_caches(inputs::model(&args.workload.model)?.model, &request)?;
+    let pins = inputs::pins(args.workload.pin.as_deref())?;
     let progress = Progress::start();
     let mut rows: Vec<Row> = Vec::new();
     for (done, &value) in values.iter().enumerate() {
         progress.at(&format!("value {} of {}", done + 1, values.len()));
         let (fleet, request) = figure.apply(&fleet, &request, value)?;
-        rows.push(row(figure.show(value), rows.last(), (&model, &fleet, &request), args.workload.stream)?);
+        rows.push(row(figure.show(value), rows.last(), (&model, &fleet, &request), (args.workload.stream, &pins))?);
     }
     drop(progress);
     let swept = Swept { model: model.name.clone(), fleet: fleet.name.clone(), figure: name.to_owned(), rows };
@@ -99,10 +100,10 @@ fn row(
     value: String,
     before: Option<&Row>,
     (model, fleet, request): (&Verified<Model>, &Verified<Fleet>, &Verified<Request>),
-    stream: bool,
+    (stream, pins): (bool, &[Pin]),
 ) -> Result<Row, Failure> {
     let costs = CostModel::new(fleet, request);
-    let placement = match place(model, &costs, Config { stream, ..Config::default() }) {
+    let placement = match place(model, &costs, Config { stream, pins, ..Config::default() }) {
         Ok(outcome) => Ok(outcome.placement),
         Err(PlaceError::NoPlan(_)) => Err("does not fit"),
         Err(other) => return Err(other.into()),

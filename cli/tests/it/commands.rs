@@ -61,9 +61,9 @@ const REFUSED: &[(&[&str], i32, &[&str])] = &[
     (
         &["compile", "llama-3-70b", "--fleet", "innerjib7ea-x8-ring"],
         1,
-        &["no plan", "too little", "would admit a plan", "Sails of this size"],
+        &["no plan", "too little", "would admit a plan", "Sails of this kind", "--stream"],
     ),
-    (&["compile", "llama-2-7b", "--fleet", "innerjib7ea-x1"], 1, &["no plan", "a context of about"]),
+    (&["compile", "llama-2-7b", "--fleet", "innerjib7ea-x1"], 1, &["no plan", "would admit a plan: --context"]),
     (&["compile", "tinyllama-1.1b", "--fleet", "innerjib7ea-x1", "-o", "/nowhere/plan.ron"], 2, &["/nowhere/plan.ron"]),
     (&["show", "/nowhere/plan.ron"], 2, &["/nowhere/plan.ron"]),
     (&["simulate", "/nowhere/plan.ron"], 2, &["/nowhere/plan.ron"]),

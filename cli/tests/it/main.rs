@@ -7,6 +7,7 @@ mod case_studies;
 mod commands;
 mod determinism;
 mod mixture;
+mod pins;
 mod pipeline;
 mod simulation;
 mod snapshots;

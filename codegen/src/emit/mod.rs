@@ -12,7 +12,7 @@ mod segments;
 mod stage;
 
 use crate::{Plan, PlanFleet, PlanModel, SailPlan, VERSION, digest};
-use sailplan_ir::{Diagnostics, Domains, Fleet, Model, Placement, Request, Verified};
+use sailplan_ir::{Diagnostics, Domains, Fleet, Model, Pin, Placement, Request, Verified};
 
 /// All that a plan is made from.
 #[derive(Clone, Copy)]
@@ -56,6 +56,7 @@ pub fn emit(
         model: model::plan_model(model, &names),
         fleet: PlanFleet { name: fleet.name.clone(), digest: digest::of_fleet(fleet), inline: (**fleet).clone() },
         request: **request,
+        pins: Vec::new(),
         objective: request.objective,
         estimate: placement.estimate,
         certificate: placement.certificate.clone(),
@@ -63,6 +64,14 @@ pub fn emit(
     };
     plan.digest = digest::of_plan(&plan);
     Ok(plan)
+}
+
+/// The plan with the pins that its placement was made under, without their places.
+#[must_use]
+pub fn with_pins(mut plan: Plan, pins: &[Pin]) -> Plan {
+    plan.pins = pins.iter().map(|pin| Pin { place: None, ..pin.clone() }).collect();
+    plan.digest = digest::of_plan(&plan);
+    plan
 }
 
 /// The logical model as a plan carries it.

@@ -5,6 +5,7 @@
 //! 2. Cards, stages and groups agree; residents lie in their arenas and hold parts of the model's tensors; buffers
 //!    have the bytes that their shapes say; everything fits the card.
 //! 3. Every weight is loaded once, and cards that hand shards on never wait in a circle.
+//!    The pins that the plan names are kept.
 //! 4. Every instruction stands for itself: its names exist, its sizes are right, its collective can be done.
 //! 5. Both programs of all cards are run together over abstract values. Each buffer holds a logical tensor, whole, cut
 //!    or as a partial sum; an instruction is legal when the model has an operator that makes its result from its
@@ -19,6 +20,7 @@ mod loads;
 mod machine;
 mod meeting;
 mod model;
+mod pins;
 mod roster;
 mod script;
 mod value;
@@ -61,6 +63,7 @@ fn stages(plan: &Plan) -> Result<(), Diagnostics> {
     let kinds = roster::kinds(plan);
     let held = holdings::all(plan, &logical, &kinds)?;
     loads::problems(plan, &held).into_result(())?;
+    pins::problems(plan, &logical, &held).into_result(())?;
     let scripts = script::all(plan, &held, &kinds)?;
     let mut problems = Diagnostics::default();
     for phase in [Phase::Prefill, Phase::Decode] {

@@ -36,6 +36,13 @@ pub(crate) struct Segment {
     globals: Vec<Option<u32>>,
 }
 
+impl Segment {
+    /// The weights and caches that it uses, by place in `Logical::tensors`.
+    pub(crate) fn globals(&self) -> impl Iterator<Item = u32> + '_ {
+        self.globals.iter().filter_map(|tensor| *tensor)
+    }
+}
+
 /// A weight or a cache of the whole model.
 pub(crate) struct Known {
     pub(crate) name: String,

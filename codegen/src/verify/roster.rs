@@ -26,6 +26,15 @@ pub(crate) fn problems(plan: &Plan) -> Diagnostics {
             problems.push(problem(sail.sail.to_string(), format!("stage {} has two groups", sail.stage)));
         }
     }
+    if !problems.0.is_empty() {
+        return problems;
+    }
+    let parts = plan.fleet.inline.parts();
+    let apart = plan.sails.iter().find(|sail| parts[sail.sail.index()] != parts[plan.sails[0].sail.index()]);
+    if let Some(sail) = apart {
+        let message = format!("no links that are up lead to it from {}", plan.sails[0].sail);
+        problems.push(problem(sail.sail.to_string(), message));
+    }
     if groups.keys().copied().ne(0..groups.len() as u32) {
         problems.push(problem("sails", "the stages are not numbered 0, 1, …"));
     }

@@ -4,6 +4,7 @@ mod experts;
 mod forms;
 mod mutate;
 mod mutations;
+mod pins;
 mod placements;
 mod refusals;
 mod small;

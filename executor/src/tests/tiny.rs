@@ -99,6 +99,7 @@ impl Case {
             model: model(&self.sizes, self.request.cache),
             fleet: PlanFleet { name: "test".to_owned(), digest: String::new(), inline: fleet() },
             request: self.request,
+            pins: Vec::new(),
             objective: Objective::Request,
             estimate: Estimate::default(),
             certificate: Certificate {

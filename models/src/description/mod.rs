@@ -5,6 +5,9 @@ mod format;
 mod mistake;
 mod spans;
 
+pub(crate) use mistake::explain;
+pub(crate) use spans::{Step, find};
+
 use crate::Loaded;
 use crate::assemble::{About, assemble};
 use expand::expand;

@@ -5,6 +5,7 @@ mod bad_ron;
 mod classes;
 mod equality;
 mod mutations;
+mod pins;
 mod source;
 mod writer;
 mod zoo;
