@@ -3,8 +3,10 @@
 
 mod calibration;
 mod case_studies;
+mod ci;
 mod commands;
 mod determinism;
+mod diff;
 mod mixture;
 mod pipeline;
 mod simulation;
