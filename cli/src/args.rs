@@ -162,7 +162,7 @@ pub(crate) struct DiffPlans {
     /// The plan after.
     pub(crate) new: PathBuf,
     /// Fail only when prefill, a decode step or the request is slower by more than this many percent.
-    #[arg(long, value_name = "PCT", value_parser = percent)]
+    #[arg(long, value_name = "PCT", value_parser = percent, allow_negative_numbers = true)]
     pub(crate) fail_if_slower: Option<f64>,
     /// Fail only when there are changes of these classes.
     #[arg(long, value_name = "CLASS,...", value_delimiter = ',', value_enum)]

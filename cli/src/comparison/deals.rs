@@ -38,7 +38,7 @@ fn homes(view: View<'_>) -> Vec<String> {
             None => moves.push((vec![place(part)], way)),
         }
     }
-    moves.into_iter().map(|(parts, way)| format!("{:<16} {way}", parts.join(", "))).collect()
+    moves.into_iter().map(|(parts, way)| format!("{:<16}  {way}", parts.join(", "))).collect()
 }
 
 /// A part of the chain.

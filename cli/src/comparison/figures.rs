@@ -25,7 +25,9 @@ pub(super) fn budget(view: View<'_>) -> Vec<String> {
         (of("host"), from.host, to.host),
         ("ready".to_owned(), old.ready, new.ready),
     ];
-    let differing = rows.iter().filter(|(_, old, new)| old != new);
+    let part = |name: &str| name.starts_with(' ');
+    let comparable = rows.iter().filter(|row| !(view.other_objective() && part(&row.0)));
+    let differing = comparable.filter(|(_, old, new)| old != new);
     differing
         .map(|(name, old, new)| {
             let rate = if name == "decode" { rates(view) } else { String::new() };
@@ -97,7 +99,7 @@ pub(super) fn proof(view: View<'_>) -> Vec<String> {
         lines.push(format!("{:<10} {:.3} % → {:.3} %", "gap", gap(view.old), gap(view.new)));
     }
     let bounds = (view.old.estimate.lower_bound, view.new.estimate.lower_bound);
-    if bounds.0 != bounds.1 {
+    if bounds.0 != bounds.1 && !view.other_objective() {
         let percent = percent(bounds.0, bounds.1);
         lines.push(format!("{:<10} {} → {} for any plan on the fleet ({percent})", "bound", bounds.0, bounds.1));
     }

@@ -48,6 +48,11 @@ pub(crate) struct View<'a> {
 }
 
 impl View<'_> {
+    /// Whether objectives, and so bounds and parts of the objective, cannot be compared.
+    fn other_objective(&self) -> bool {
+        self.old.objective != self.new.objective
+    }
+
     /// Lines for the changes that have one.
     fn lines(&self, line: impl Fn(&What) -> Option<String>) -> Vec<String> {
         self.changes.iter().filter_map(|change| line(&change.what)).collect()
@@ -90,13 +95,14 @@ fn verdict(view: View<'_>, diff: &Diff) -> String {
     }
     let classes: Vec<String> = diff.classes().iter().map(Class::to_string).collect();
     let (old, new) = (view.old.estimate.objective, view.new.estimate.objective);
-    let pace = if view.old.objective != view.new.objective {
+    let asked = if view.old.request == view.new.request { "" } else { ", of another request" };
+    let pace = if view.other_objective() {
         "another objective".to_owned()
     } else if old == new {
-        "as fast".to_owned()
+        format!("as fast{asked}")
     } else {
         let word = if new < old { "faster" } else { "slower" };
-        format!("{word}: {} {old} → {new} ({})", view.new.objective, figures::percent(old, new))
+        format!("{word}: {} {old} → {new} ({}){asked}", view.new.objective, figures::percent(old, new))
     };
     format!("{pace}\nclasses   {}", classes.join(", "))
 }

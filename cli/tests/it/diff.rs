@@ -129,7 +129,7 @@ fn half_the_bytes_on_the_wire() {
 
 #[test]
 fn four_sequences_at_once() {
-    let words = ["request.batch", "1 → 4", "tokens/s"];
+    let words = ["request.batch", "1 → 4", "tokens/s", "of another request"];
     check("batch", &(TINY, ring(), &[]), &(TINY, ring(), &["--batch", "4"]), &words);
 }
 
@@ -208,7 +208,7 @@ fn what_is_no_plan_of_this_version_is_refused() {
     }
     for (flags, words) in [
         (["--fail-on", "slow"], "possible values: unfit, wrong-target, slower"),
-        (["--fail-if-slower", "-1"], "fail-if-slower"),
+        (["--fail-if-slower", "-1"], "expected percent such as 1 or 2.5"),
         (["--fail-if-slower", "nan"], "expected percent such as 1 or 2.5"),
     ] {
         let output = in_folder(&here, &["diff", "a.ron", "a.ron", flags[0], flags[1]]);

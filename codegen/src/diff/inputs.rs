@@ -1,7 +1,7 @@
 //! What two plans were made from, the fleet apart: program, model, request.
 
 use super::{Class, Found, What};
-use crate::{Plan, PlanClass, PlanModel};
+use crate::{Plan, PlanClass, PlanModel, write};
 use sailplan_ir::{DType, Request, Role};
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ fn request(old: &Request, new: &Request, found: &mut Found) {
     field(found, class, "request.batch", [old.batch, batch]);
     field(found, class, "request.context", [old.context, context]);
     field(found, class, "request.chunk", [old.chunk, chunk]);
-    field(found, class, "request.wire", [format!("{:?}", old.wire), format!("{wire:?}")]);
+    field(found, class, "request.wire", [write::leaf(&old.wire), write::leaf(&wire)]);
     field(found, class, "request.cache", [old.cache, cache]);
     field(found, class, "request.objective", [old.objective, objective]);
 }

@@ -1,7 +1,7 @@
 //! What cards compute and exchange in a step: kernels, collectives and messages, layer by layer.
 
 use super::layers::{by_sail, runs};
-use super::steps::{Steps, bodies, cards, kernel, program, work};
+use super::steps::{Bodies, Steps, bodies, cards, kernel, program, work};
 use super::{Class, Found, Kernels, Part, Phase, Tally, What};
 use crate::{Instruction, Plan, traffic};
 use sailplan_ir::{Algorithm, CollectiveKind, SailId};
@@ -148,7 +148,7 @@ fn computed(old: &Plan, new: &Plan, phase: Phase, (found, predictions): (&mut Fo
 /// is said elsewhere.
 fn of_card(old: &Steps<'_>, new: &Steps<'_>) -> Vec<(Option<u32>, Unlike)> {
     let mut all: Vec<(Option<u32>, Unlike)> = Vec::new();
-    let mut last: Option<(&Vec<&[Instruction]>, &Vec<&[Instruction]>, Unlike)> = None;
+    let mut last: Option<(&Bodies<'_>, &Bodies<'_>, Unlike)> = None;
     for (layer, after) in new {
         let Some(before) = old.get(layer) else { continue };
         // Layers of one run have the very same instructions on both sides: compared once.

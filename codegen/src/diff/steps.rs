@@ -7,7 +7,10 @@ use sailplan_ir::{Algorithm, Bytes, CollectiveKind, Op, SailId};
 use std::collections::BTreeMap;
 
 /// What a card runs for each layer; under `None`, what it runs outside of layers.
-pub(crate) type Steps<'a> = BTreeMap<Option<u32>, Vec<&'a [Instruction]>>;
+pub(crate) type Steps<'a> = BTreeMap<Option<u32>, Bodies<'a>>;
+
+/// Instructions in the pieces in which a program has them.
+pub(crate) type Bodies<'a> = Vec<&'a [Instruction]>;
 
 /// The program of a phase.
 pub(crate) fn program(sail: &SailPlan, phase: Phase) -> &Program {
