@@ -40,7 +40,7 @@ pub(crate) fn compare(old: &PlanFleet, new: &PlanFleet, found: &mut Found) {
         // Kinds without cards, runs of cards written otherwise.
         super::inputs::field(found, Class::Cosmetic, "fleet.digest", [&old.digest, digest]);
         if old.digest == *digest && old.inline != *inline {
-            let texts = [&old.inline, inline].map(|fleet| write::leaf(fleet));
+            let texts = [&old.inline, inline].map(write::leaf);
             super::inputs::field(found, Class::Cosmetic, "fleet.inline", texts);
         }
     }
