@@ -15,6 +15,24 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+/// Classes and exit codes of `diff`.
+const DIFF_HELP: &str = "\
+Example:
+  sailplan diff old.ron new.ron --fail-if-slower 1 --fail-on unfit,wrong-target
+
+Classes, most serious first:
+  unfit          `verify` refuses the new plan
+  wrong-target   another model, other cards, other memory or links between them, or another request
+  slower         prefill, a decode step or the request takes longer
+  tighter        a card has less room left
+  moved          layers or slices have another home: weights are sent again
+  traffic        other collectives, messages or kernels in a step, or another way to load
+  estimate-only  figures of the fleet, predictions and proofs that are no worse in a way named above
+  cosmetic       names, addresses, who wrote it
+
+Exit codes: 0 the same, 1 a difference, 2 an error. With --fail-if-slower or --fail-on: 1 when one of them fails, else 0;
+a new plan that `verify` refuses always fails.";
+
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
@@ -28,6 +46,9 @@ pub(crate) enum Verb {
     /// Show what a plan holds: stages, memory, predicted times.
     #[command(after_help = "Example:\n  sailplan show plan.ron --json")]
     Show(PlanFile),
+    /// Compare two plans by meaning: what they were made from, times, homes, traffic, memory.
+    #[command(after_help = DIFF_HELP)]
+    Diff(DiffPlans),
     /// Check a plan from scratch: every instruction, every byte, and that its programs compute the model.
     #[command(after_help = "Example:\n  sailplan verify plan.ron --model model.gguf")]
     Verify(VerifyPlan),
@@ -138,6 +159,31 @@ pub(crate) struct PlanFile {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffPlans {
+    /// The plan before.
+    pub(crate) old: PathBuf,
+    /// The plan after.
+    pub(crate) new: PathBuf,
+    /// Fail only when prefill, a decode step or the request is slower by more than this many percent.
+    #[arg(long, value_name = "PCT", value_parser = percent, allow_negative_numbers = true)]
+    pub(crate) fail_if_slower: Option<f64>,
+    /// Fail only when there are changes of these classes.
+    #[arg(long, value_name = "CLASS,...", value_delimiter = ',', value_enum)]
+    pub(crate) fail_on: Vec<ClassArg>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A number of percent from 0 on.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim_end().parse::<f64>().ok();
+    number
+        .filter(|number| number.is_finite() && *number >= 0.0)
+        .ok_or_else(|| "expected percent such as 1 or 2.5".to_owned())
 }
 
 #[derive(Args, Debug)]
@@ -297,6 +343,18 @@ pub(crate) enum ObjectiveArg {
     Decode,
     /// The prompt.
     Prefill,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum ClassArg {
+    Unfit,
+    WrongTarget,
+    Slower,
+    Tighter,
+    Moved,
+    Traffic,
+    EstimateOnly,
+    Cosmetic,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use crate::args::{CacheArg, ObjectiveArg, WireArg, Workload};
 use crate::outcome::Failure;
 use sailplan_codegen::Plan;
 use sailplan_cost_model::{parse_fleet, shipped_fleet, shipped_fleets};
-use sailplan_ir::{DType, Diagnostic, Diagnostics, Fleet, Model, Objective, Pin, Request, Verified, Verify, Wire};
+use sailplan_ir::{At, DType, Diagnostic, Diagnostics, Fleet, Model, Objective, Pin, Request, Verified, Verify, Wire};
 use sailplan_models::Loaded;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -62,6 +62,16 @@ pub(crate) fn plan(path: &Path) -> Result<Verified<Plan>, Failure> {
 pub(crate) fn pins(path: Option<&Path>) -> Result<Vec<Pin>, Failure> {
     let Some(path) = path else { return Ok(Vec::new()) };
     Ok(sailplan_models::pins_from_ron(&path.display().to_string(), &text(path)?)?)
+}
+
+/// A plan, or why it is unsound. Text that cannot be read as a plan is an error; a plan that is wrong is a finding.
+pub(crate) fn plan_or_problems(path: &Path) -> Result<Result<Verified<Plan>, Diagnostics>, Failure> {
+    let text = text(path)?;
+    let in_text = |problem: &Diagnostic| problem.place.as_ref().is_some_and(|place| matches!(place.at, At::Span(_)));
+    match sailplan_codegen::read(&path.display().to_string(), &text) {
+        Err(problems) if problems.0.iter().any(in_text) => Err(problems.into()),
+        read => Ok(read),
+    }
 }
 
 /// A text file of reasonable size.

@@ -130,7 +130,7 @@ pub(crate) fn summary(plan: &Plan) -> Summary {
 }
 
 /// The most that any Sail of unknown compute rate must sustain.
-fn sustain(plan: &Plan) -> Option<Sustain> {
+pub(crate) fn sustain(plan: &Plan) -> Option<Sustain> {
     let rates = plan.sails.iter().filter_map(|sail| sail.sustain);
     rates.reduce(|a, b| Sustain { prefill: a.prefill.max(b.prefill), decode: a.decode.max(b.decode) })
 }
@@ -236,7 +236,7 @@ fn streamed_line(streamed: &StreamedSummary) -> String {
 }
 
 /// Names, three or more in a row as "first to last".
-fn names(sails: &[SailId]) -> String {
+pub(crate) fn names(sails: &[SailId]) -> String {
     let mut parts = Vec::new();
     for run in sails.chunk_by(|a, b| a.index() + 1 == b.index()) {
         match run {

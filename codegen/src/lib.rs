@@ -2,6 +2,7 @@
 //! never homes, and knows nothing of prices, e-graphs or solvers.
 
 mod check;
+mod diff;
 mod digest;
 mod emit;
 mod lists;
@@ -13,6 +14,7 @@ mod verify;
 mod write;
 
 pub use check::check_model;
+pub use diff::{Change, Class, Diff, Held, Kernels, Part, Phase, StageOf, Tally, What, diff, diff_refused, headroom};
 pub use emit::{emit, with_pins};
 pub use plan::{
     Buffer, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode, PlanTensor,

@@ -51,7 +51,7 @@ pub(crate) mod cards {
                 Some((first, end)) => (first.parse().ok()?, end.parse().ok()?),
                 None => (item.parse::<u32>().ok()?, item.parse::<u32>().ok()?.checked_add(1)?),
             };
-            (first < end && end <= MAX_ITEMS as u32).then_some((first, (end - first) as usize))
+            (first < end && end <= MAX_ITEMS as u32).then(|| (first, (end - first) as usize))
         };
         let cards = expanded(&text, run, |first, index| SailId((first + index as u32) as u16));
         cards.ok_or_else(|| de::Error::custom(format!("{} is not a list of cards such as \"0..4, 6\"", shown(&text))))

@@ -52,9 +52,17 @@ impl Sent {
     }
 }
 
-/// What one card sends in one collective. Chunks are the parts of the ranks where the instruction has any, else even.
+/// What one card sends in one collective.
 fn collective(sail: SailId, instruction: &Instruction) -> Bytes {
-    let Instruction::Collective { kind, algorithm, group, parts, bytes, .. } = instruction else { return Bytes(0) };
+    let Instruction::Collective { group, .. } = instruction else { return Bytes(0) };
+    let own = |(from, bytes): (usize, Bytes)| (group.get(from) == Some(&sail)).then_some(bytes);
+    messages(instruction).into_iter().filter_map(own).sum()
+}
+
+/// The messages of one collective, each with its sending rank and its bytes. Chunks are the parts of the ranks where the
+/// instruction has any, else even.
+pub(crate) fn messages(instruction: &Instruction) -> Vec<(usize, Bytes)> {
+    let Instruction::Collective { kind, algorithm, group, parts, bytes, .. } = instruction else { return Vec::new() };
     let (ranks, columns) = (group.len(), parts.iter().sum::<u64>());
     let chunk = |index: usize| match parts.get(index) {
         Some(&part) if columns > 0 => Bytes((u128::from(bytes.0) * u128::from(part) / u128::from(columns)) as u64),
@@ -65,6 +73,5 @@ fn collective(sail: SailId, instruction: &Instruction) -> Bytes {
     };
     let run = |chunks: Chunks| -> Bytes { (chunks.start..chunks.end).map(chunk).sum() };
     let steps = kind.schedule(*algorithm, ranks).unwrap_or_default();
-    let messages = steps.iter().flatten().filter(|message| group.get(message.from) == Some(&sail));
-    messages.map(|message| run(message.chunks)).sum()
+    steps.iter().flatten().map(|message| (message.from, run(message.chunks))).collect()
 }

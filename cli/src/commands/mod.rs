@@ -3,6 +3,7 @@
 mod baseline;
 mod calibrate;
 mod compile;
+mod diff;
 mod dump;
 mod fleet;
 mod link;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
     match cli.verb {
         Verb::Compile(args) => compile::run(&args),
         Verb::Show(args) => show::run(&args),
+        Verb::Diff(args) => diff::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Run(args) => replay::run(&args),

@@ -5,7 +5,7 @@ use crate::args::VerifyPlan;
 use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use crate::render;
-use sailplan_ir::{At, Diagnostic, Diagnostics};
+use sailplan_ir::{Diagnostic, Diagnostics};
 use serde::Serialize;
 
 /// `verify --json`.
@@ -16,10 +16,8 @@ struct Verdict {
 }
 
 pub(crate) fn run(args: &VerifyPlan) -> Result<Ended, Failure> {
-    let text = inputs::text(&args.plan)?;
     let name = args.plan.display().to_string();
-    let problems = match sailplan_codegen::read(&name, &text) {
-        Err(problems) if is_no_plan(&problems) => return Err(problems.into()),
+    let problems = match inputs::plan_or_problems(&args.plan)? {
         Err(problems) => problems,
         Ok(plan) => match &args.model {
             None => Diagnostics::default(),
@@ -39,10 +37,4 @@ pub(crate) fn run(args: &VerifyPlan) -> Result<Ended, Failure> {
         problems.0.iter().for_each(render::diagnostic);
     }
     Ok(if ok { Ended::Clean } else { Ended::Found })
-}
-
-/// Text that cannot be read as a plan is an error; a plan that is wrong is a violation.
-fn is_no_plan(problems: &Diagnostics) -> bool {
-    let in_text = |problem: &Diagnostic| problem.place.as_ref().is_some_and(|place| matches!(place.at, At::Span(_)));
-    problems.0.iter().any(in_text)
 }

@@ -222,6 +222,7 @@ fn help_has_an_example_for_every_verb_and_completions_exist() {
     for verb in [
         "compile",
         "show",
+        "diff",
         "verify",
         "simulate",
         "run",

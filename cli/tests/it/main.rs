@@ -4,8 +4,10 @@
 mod architectures;
 mod calibration;
 mod case_studies;
+mod ci;
 mod commands;
 mod determinism;
+mod diff;
 mod mixture;
 mod pins;
 mod pipeline;

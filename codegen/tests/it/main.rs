@@ -1,5 +1,6 @@
 //! Plans of a small decoder in every form: emitted, checked, written, read and corrupted.
 
+mod diff;
 mod experts;
 mod forms;
 mod mutate;

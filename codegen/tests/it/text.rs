@@ -18,6 +18,7 @@ fn broken_texts_are_refused_with_a_place() {
         (text.replacen("stage: 0", "stage: -1", 1), "plan.ron: bytes"),
         (text.replacen("\"0..3\"", "\"0-3\"", 1), "is not a range of layers"),
         (text.replacen("group: \"0\"", "group: \"0..70000\"", 1), "is not a list of cards"),
+        (text.replacen("group: \"0\"", "group: \"7..2\"", 1), "is not a list of cards"),
         (text.replacen("prompt: 8", "prompt: 9", 1), "edited by hand"),
         (text.replacen(" ns\"", " lightyears\"", 1), "bytes"),
         (format!("{text}{text}"), "bytes"),
