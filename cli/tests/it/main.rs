@@ -6,6 +6,7 @@ mod case_studies;
 mod commands;
 mod determinism;
 mod mixture;
+mod mutants;
 mod pipeline;
 mod simulation;
 mod snapshots;

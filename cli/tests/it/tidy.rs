@@ -92,7 +92,9 @@ fn no_planner_source_names_a_model_a_fleet_or_a_published_plan() {
 
 #[test]
 fn links_in_the_documents_lead_somewhere() {
-    for document in ["README.md", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/calibration.md"] {
+    for document in
+        ["README.md", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/calibration.md", "docs/plan-format.md"]
+    {
         let path = root().join(document);
         let text = std::fs::read_to_string(&path).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -1,7 +1,9 @@
 //! Plans of a small decoder in every form: emitted, checked, written, read and corrupted.
 
+mod document;
 mod experts;
 mod forms;
+mod limits;
 mod mutate;
 mod mutations;
 mod placements;
