@@ -1,5 +1,6 @@
 //! Identities: SHA-256 over canonical text.
 
+use crate::text::{self, PlanText};
 use crate::{Plan, write};
 use sailplan_ir::Fleet;
 use sha2::{Digest, Sha256};
@@ -7,7 +8,12 @@ use std::fmt::Write;
 
 /// Over the plan's canonical text with its digest empty.
 pub(crate) fn of_plan(plan: &Plan) -> String {
-    of(&write::undigested(plan))
+    of_text(&text::fold(plan))
+}
+
+/// Over a text in its canonical layout with its digest empty.
+pub(crate) fn of_text(text: &PlanText) -> String {
+    of(&write::undigested(text))
 }
 
 /// Over the fleet's figures as a plan writes them.

@@ -9,6 +9,7 @@ mod lists;
 mod plan;
 mod read;
 mod shard;
+mod text;
 mod traffic;
 mod verify;
 mod write;

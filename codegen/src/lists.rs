@@ -1,9 +1,10 @@
-//! How long lists stand in the text: cards as `"0..4, 6"`, columns of each rank as `"6 x 3, 5 x 5"`. A group of 64 would
-//! otherwise be most of a plan.
+//! How long lists stand in the text: cards and layers as `"0..4, 6"`, columns of each rank as `"6 x 3, 5 x 5"`. A group
+//! of 64 would otherwise be most of a plan.
 
 use sailplan_ir::SailId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::cell::Cell;
+use std::ops::Range;
 
 /// No list in a plan is longer than a group can be.
 const MAX_ITEMS: usize = 1 << 12;
@@ -81,6 +82,64 @@ pub(crate) mod columns {
     }
 }
 
+/// Runs of layers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Runs(pub(crate) Vec<Range<u32>>);
+
+impl Serialize for Runs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.iter().map(layers).collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl<'de> Deserialize<'de> for Runs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let runs: Option<Vec<Range<u32>>> = text.split(", ").take(MAX_ITEMS + 1).map(layers_of).collect();
+        let runs = runs.filter(|runs| runs.len() <= MAX_ITEMS);
+        runs.map(Self).ok_or_else(|| de::Error::custom(format!("{} are not layers such as \"0..4, 6\"", shown(&text))))
+    }
+}
+
+/// A run of layers; of one, its number.
+pub(crate) fn layers(run: &Range<u32>) -> String {
+    if Some(run.end) == run.start.checked_add(1) {
+        run.start.to_string()
+    } else {
+        format!("{}..{}", run.start, run.end)
+    }
+}
+
+/// The run that a text says.
+pub(crate) fn layers_of(text: &str) -> Option<Range<u32>> {
+    match text.split_once("..") {
+        Some((start, end)) => Some(start.parse().ok()?..end.parse().ok()?),
+        None => {
+            let layer: u32 = text.parse().ok()?;
+            Some(layer..layer.checked_add(1)?)
+        }
+    }
+}
+
+/// The columns of a buffer, as `"128..256"`.
+pub(crate) mod span {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(span: &Option<(u64, u64)>, serializer: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some((start, end)) => serializer.serialize_str(&format!("{start}..{end}")),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<(u64, u64)>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bounds = text.split_once("..").and_then(|(start, end)| Some((start.parse().ok()?, end.parse().ok()?)));
+        let wrong = || de::Error::custom(format!("{} are not columns such as \"128..256\"", shown(&text)));
+        bounds.map(Some).ok_or_else(wrong)
+    }
+}
+
 /// Longest runs in which every item follows from the first, with commas in between.
 fn joined<T>(items: &[T], follows: impl Fn(&T, usize, &T) -> bool, run: impl Fn(&T, usize) -> String) -> String {
     let mut runs = Vec::new();
@@ -111,6 +170,7 @@ fn expanded<F: Copy, T>(
     Some(items)
 }
 
-fn shown(text: &str) -> String {
+/// The beginning of what was read.
+pub(crate) fn shown(text: &str) -> String {
     format!("`{}`", text.chars().take(60).collect::<String>())
 }

@@ -1,6 +1,8 @@
 //! The plan: what every card holds and runs, as the file says it. Types only; the meaning of each instruction stands
 //! at its variant, and `verify` accepts a plan only if its programs compute the model that the plan carries.
 
+use crate::lists;
+use crate::text::OWN;
 use sailplan_ir::{
     Algorithm, Bytes, Certificate, CollectiveKind, DType, Dim, Estimate, Fleet, Objective, Op, Picoseconds, Pin,
     Request, Role, SailId, Sustain,
@@ -9,11 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::ops::Range;
 
 /// The version this build writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One execution plan for each card of a fleet.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
     /// Format version.
     pub version: u32,
@@ -28,7 +29,6 @@ pub struct Plan {
     /// The workload and its limits.
     pub request: Request,
     /// Demands that the placement keeps to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
     /// What was minimised.
     pub objective: Objective,
@@ -67,23 +67,22 @@ pub struct Link {
     pub layers: Option<Layers>,
 }
 
-/// Layers `first..end`; written `"0..22"`.
+/// Layers `first..end`; written `"0..22"`, one layer as `"7"`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layers(pub Range<u32>);
 
 impl Serialize for Layers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{}..{}", self.0.start, self.0.end))
+        serializer.serialize_str(&lists::layers(&self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for Layers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bounds = text.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
-        bounds
-            .map(Self)
-            .ok_or_else(|| de::Error::custom(format!("`{text}` is not a range of layers such as \"0..22\"")))
+        lists::layers_of(&text).map(Self).ok_or_else(|| {
+            de::Error::custom(format!("{} is not a range of layers such as \"0..22\"", lists::shown(&text)))
+        })
     }
 }
 
@@ -139,20 +138,17 @@ pub struct PlanFleet {
 }
 
 /// What one card holds and runs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SailPlan {
     /// The card.
     pub sail: SailId,
     /// Its pipeline stage, from 0.
     pub stage: u32,
     /// All cards of the stage, in order of rank; written `"0..4, 6"`.
-    #[serde(with = "crate::lists::cards")]
     pub group: Vec<SailId>,
     /// Arena sizes.
     pub memory: Memory,
     /// What the card must compute to stay bound by its memory, where its compute rate is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sustain: Option<Sustain>,
     /// Weight shards in the weights arena.
     pub weights: Vec<Resident>,
@@ -185,14 +181,12 @@ pub struct Memory {
 }
 
 /// A shard of a weight or of a cache, or the same shard of several layers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resident {
     /// The logical tensor; `{layer}` stands for each of `layers`. A card that holds a second slice of the same tensor
     /// calls it `name#2`, a third one `name#3`: instructions use this name, files the one that [`tensor_name`] gives.
     pub name: String,
     /// The layers it stands for; without it, one tensor.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Layers>,
     /// Which part.
     pub slice: Slice,
@@ -205,7 +199,6 @@ pub struct Resident {
     /// From one layer's shard to the next.
     pub stride: Bytes,
     /// Whether the weight stays on the host: all layers share one place, to which a `Stream` brings each before its use.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub streamed: bool,
 }
 
@@ -227,19 +220,15 @@ pub enum Slice {
 
 /// Shards of one resident come from the host or from another card, layer by layer, and are handed on when they are
 /// there. A card takes its loads in this order; messages between two cards keep theirs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Load {
     /// Name of the resident.
     pub weight: String,
     /// Some or all of the resident's layers, when it stands for layers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<Layers>,
     /// The card that hands them on; without it, the host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<SailId>,
     /// The card that they are handed on to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<SailId>,
     /// Bytes over these layers.
     pub bytes: Bytes,
@@ -248,8 +237,7 @@ pub struct Load {
 }
 
 /// Buffers and instructions of one program.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Program {
     /// Activation buffers, by unique name.
     pub buffers: Vec<Buffer>,
@@ -258,8 +246,7 @@ pub struct Program {
 }
 
 /// An activation buffer: `rows × columns` elements, row by row, in the activation arena.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Buffer {
     /// Name.
     pub name: String,
@@ -294,7 +281,9 @@ pub enum ReduceOp {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Instruction {
-    /// The body once for each layer, in order; `{layer}` in names is the layer's number. Not nested.
+    /// The body once for each layer, in order; `{layer}` in names is the layer's number. Not nested. In the text, bodies
+    /// stand once, under names, and parts of programs say which layers run which.
+    #[serde(skip)]
     Repeat {
         /// The layers.
         layers: Layers,
@@ -325,9 +314,11 @@ pub enum Instruction {
     Slice {
         /// From this buffer.
         buffer: String,
-        /// First column.
+        /// First column. In the text, columns that stand at the buffer `out` are left out.
+        #[serde(default = "own", skip_serializing_if = "is_own")]
         start: u64,
         /// One past the last.
+        #[serde(default = "own", skip_serializing_if = "is_own")]
         end: u64,
         /// Into this buffer.
         out: String,
@@ -422,6 +413,14 @@ pub enum Instruction {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 const fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+fn own() -> u64 {
+    OWN
+}
+
+fn is_own(column: &u64) -> bool {
+    *column == OWN
 }
 
 impl Instruction {

@@ -1,16 +1,20 @@
 //! From text to a checked plan. Any bytes may come in: what is no plan is refused with places, cheaply, and nothing
 //! panics.
 
+use crate::text::{self, PlanText};
 use crate::{Plan, VERSION, digest, lists, verify, write};
 use ron::error::{Position, SpannedError};
 use sailplan_ir::{At, Diagnostic, Diagnostics, Place, Verified, Verify};
 use std::ops::Range;
 
-/// Larger texts are refused unread; a plan for 64 cards has a few megabytes.
+/// Larger texts are refused unread; a plan for 64 cards has one or two megabytes.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Cards and columns in all lists together; a plan for 64 cards and 80 unlike layers has five million.
-const MAX_ITEMS: usize = 1 << 25;
+/// Cards and columns in all lists together; a plan for 64 cards, each with bodies of its own, has a hundred thousand.
+const MAX_ITEMS: usize = 1 << 22;
+
+/// Bytes of a string, and of what stands between two strings. Names have fewer than a hundred.
+const MAX_STRETCH: usize = 1 << 16;
 
 /// A plan nests values eight deep.
 const MAX_DEPTH: usize = 32;
@@ -26,15 +30,23 @@ pub fn read(file: &str, text: &str) -> Result<Verified<Plan>, Diagnostics> {
         return Err(Diagnostic::new(message).at(file, At::Whole).into());
     }
     check_version(file, text)?;
+    check_strings(file, text)?;
     let options = write::options().with_recursion_limit(MAX_DEPTH);
-    let parsed = lists::within(MAX_ITEMS, || options.from_str::<Plan>(text));
-    let plan = parsed.map_err(|error| Diagnostics::from(explain(file, text, &error)))?;
+    let parsed = lists::within(MAX_ITEMS, || options.from_str::<PlanText>(text));
+    let parsed = parsed.map_err(|error| Diagnostics::from(explain(file, text, &error)))?;
     let mut problems = Diagnostics::default();
-    if plan.digest != digest::of_plan(&plan) {
+    if parsed.digest != digest::of_text(&parsed) {
         let message = "the digest is not that of the text: edited by hand, or damaged?";
         let place = At::Name("digest".to_owned());
         problems.push(Diagnostic::new(message).at(file, place).hint("compile the plan again instead of editing it"));
     }
+    let plan = match text::unfold(parsed) {
+        Ok(plan) => plan,
+        Err(problem) => {
+            problems.0.extend(named(file, problem.into()).0);
+            return Err(problems);
+        }
+    };
     if problems.0.is_empty() {
         return plan.verify().map_err(|problems| named(file, problems));
     }
@@ -61,8 +73,22 @@ fn check_version(file: &str, text: &str) -> Result<(), Diagnostics> {
     }
     let message = format!("the plan has format version {version}; this build reads version {VERSION}");
     let newer = version.parse::<u128>().is_ok_and(|version| version > u128::from(VERSION));
-    let hint = if newer { "use a newer sailplan" } else { "compile the plan again" };
+    let hint = if newer { "use a newer sailplan" } else { "it was made by an older sailplan: compile it again" };
     Err(Diagnostic::new(message).at(file, At::Span(span)).hint(hint).into())
+}
+
+/// Names go into many places and into messages: what is no name is refused before it does.
+fn check_strings(file: &str, text: &str) -> Result<(), Diagnostics> {
+    let mut start = 0;
+    for part in text.split('"') {
+        let end = start + part.len();
+        if part.len() > MAX_STRETCH {
+            let message = format!("{} bytes without a quotation mark; plans have at most {MAX_STRETCH}", part.len());
+            return Err(Diagnostic::new(message).at(file, At::Span(start..end)).hint("no name is so long").into());
+        }
+        start = end + 1;
+    }
+    Ok(())
 }
 
 /// The digits after a leading `Plan(version:`, with comments and white space in between.

@@ -25,14 +25,15 @@ pub struct Shard {
     pub holders: Vec<SailId>,
 }
 
-/// All weight slices of these stages, in order of first use.
+/// All weight slices of these stages, in order of first use; slices of one weight of several runs of layers stand
+/// together when they are alike.
 ///
 /// # Panics
 /// When the stages do not fit the model.
 #[must_use]
 pub fn shards(model: &Model, stages: &[Stage]) -> Vec<Shard> {
     let domains: Vec<Domains> = model.classes.iter().map(|class| Domains::of(&class.template)).collect();
-    let mut all = Shards { model, found: Vec::new(), last: BTreeMap::new() };
+    let mut all = Shards { model, found: Vec::new(), last: BTreeMap::new(), first: BTreeMap::new() };
     for stage in stages {
         for run in runs(model, stage) {
             let choice = choice(stage, run.start);
@@ -40,6 +41,8 @@ pub fn shards(model: &Model, stages: &[Stage]) -> Vec<Shard> {
             slices.into_iter().for_each(|slice| all.add(slice, &run));
         }
     }
+    // Stable: runs of layers keep their order.
+    all.found.sort_by_key(|found| found.first);
     all.found.into_iter().map(|found| found.shard).collect()
 }
 
@@ -144,6 +147,8 @@ struct Shards<'a> {
     found: Vec<Found<'a>>,
     /// The last slice of a weight with this name, or of a weight that no layer's number tells apart.
     last: BTreeMap<Key<'a>, usize>,
+    /// The first slice of a weight with this name and type.
+    first: BTreeMap<(Named<'a>, DType, Option<Cut>), usize>,
 }
 
 struct Found<'a> {
@@ -151,12 +156,17 @@ struct Found<'a> {
     slice: Slice<'a>,
     /// The layer after the last.
     end: Option<u32>,
+    /// The number of the first slice that is like it but for its layers.
+    first: usize,
 }
 
 /// A weight and the part of it.
-type Key<'a> = (Named<'a>, Option<(u8, u64, u64)>);
+type Key<'a> = (Named<'a>, Option<Cut>);
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+/// An axis, and the elements along it.
+type Cut = (u8, u64, u64);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Named<'a> {
     Layered(&'a str),
     Single(TensorId),
@@ -177,11 +187,14 @@ impl<'a> Shards<'a> {
         {
             return;
         }
+        let alike = (key.0.clone(), slice.dtype, cut);
+        let first = *self.first.entry(alike).or_insert(self.found.len());
         self.last.insert(key, self.found.len());
         let (segment, tensor, part) = (run.start as u32, slice.tensor, slice.part.clone());
         let (bytes, holders) = (slice.bytes.times(u64::from(layers)), slice.holders.clone());
         let shard = Shard { segment, tensor, layers, part, bytes, holders };
-        self.found.push(Found { shard, slice, end: layer.map(|layer| layer.saturating_add(layers)) });
+        let end = layer.map(|layer| layer.saturating_add(layers));
+        self.found.push(Found { shard, slice, end, first });
     }
 }
 

@@ -9,6 +9,7 @@ mod commands;
 mod determinism;
 mod diff;
 mod mixture;
+mod mutants;
 mod pins;
 mod pipeline;
 mod simulation;

@@ -92,8 +92,16 @@ fn no_planner_source_names_a_model_a_fleet_or_a_published_plan() {
 
 #[test]
 fn links_in_the_documents_lead_somewhere() {
-    let documents =
-        ["README.md", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/calibration.md", "docs/pins.md", "docs/ci.md"];
+    let documents = [
+        "README.md",
+        "docs/ARCHITECTURE.md",
+        "docs/GLOSSARY.md",
+        "docs/calibration.md",
+        "docs/ci.md",
+        "docs/pins.md",
+        "docs/plan-format.md",
+        "docs/rules.md",
+    ];
     for document in documents {
         let path = root().join(document);
         let text = std::fs::read_to_string(&path).unwrap();

@@ -91,20 +91,22 @@ fn resident(name: String, layer: Option<u32>, needed: &Needed, alignment: u64) -
 }
 
 /// The next layer of the same slice extends the resident it follows; a streamed one lies where the layer before it does.
+/// Others of the same slice stand and lie behind it, so that a plan's text has one line for them all.
 fn push(residents: &mut Vec<Resident>, next: Resident) {
-    let alike = |known: &&mut Resident| {
+    let alike = |known: &Resident| {
         known.name == next.name
             && (known.slice, known.dtype, known.streamed) == (next.slice, next.dtype, next.streamed)
             && (!next.streamed || known.offset == next.offset)
     };
-    let same = residents.iter_mut().rev().find(alike);
-    if let (Some(Resident { layers: Some(layers), .. }), Some(own)) = (same, &next.layers)
+    let same = residents.iter().rposition(alike);
+    if let Some(Resident { layers: Some(layers), .. }) = same.map(|same| &mut residents[same])
+        && let Some(own) = &next.layers
         && layers.0.end == own.0.start
     {
         layers.0.end = own.0.end;
         return;
     }
-    residents.push(next);
+    residents.insert(same.map_or(residents.len(), |same| same + 1), next);
 }
 
 fn layer_count(resident: &Resident) -> u64 {

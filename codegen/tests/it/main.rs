@@ -1,8 +1,10 @@
 //! Plans of a small decoder in every form: emitted, checked, written, read and corrupted.
 
 mod diff;
+mod document;
 mod experts;
 mod forms;
+mod limits;
 mod mutate;
 mod mutations;
 mod pins;

@@ -87,7 +87,8 @@ fn change(instruction: &mut Instruction, names: &[String], sails: &[SailId], num
             1 => layers.0.end = numbers.near(u64::from(layers.0.end)) as u32,
             _ => body.clear(),
         },
-        Instruction::Kernel { op, inputs, weights, out, .. } => match numbers.below(5) {
+        Instruction::Kernel { op, skip, inputs, weights, out, .. } => match numbers.below(6) {
+            5 => *skip = numbers.near(*skip),
             0 => *op = other_op(*op, numbers),
             1 => rename(inputs, names, numbers),
             2 => rename(weights, names, numbers),

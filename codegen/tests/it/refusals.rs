@@ -38,7 +38,7 @@ fn op_is(instruction: &Instruction, wanted: &str) -> bool {
 
 #[test]
 fn of_the_head() {
-    refused("one", |plan| plan.version = 2, "version", "version 2 is not 1");
+    refused("one", |plan| plan.version = 1, "version", "version 1 is not 2");
     refused("one", |plan| plan.request.batch = 0, "request", "--batch is 0");
     refused("one", |plan| plan.fleet.inline.sails.clear(), "fleet.inline", "has none");
     refused("one", |plan| plan.fleet.digest.clear(), "fleet.digest", "not that of the inline fleet");

@@ -1,0 +1,139 @@
+//! One field of one instruction changed.
+
+use super::change::Words;
+use super::numbers::Numbers;
+use sailplan_codegen::{Instruction, ReduceOp};
+use sailplan_ir::{Algorithm, CollectiveKind, Constant, Op, Picoseconds};
+
+/// Changes it, most often so that it means something else.
+pub(crate) fn change(instruction: &mut Instruction, words: &Words, numbers: &mut Numbers) {
+    let Words { names, sails } = words;
+    if numbers.below(40) == 0 {
+        return retime(instruction, numbers);
+    }
+    match instruction {
+        Instruction::Repeat { layers, body } => match numbers.below(3) {
+            0 => layers.0.start = numbers.near_u32(layers.0.start),
+            1 => layers.0.end = numbers.near_u32(layers.0.end),
+            _ => body.clear(),
+        },
+        Instruction::Kernel { op, skip, inputs, weights, out, .. } => match numbers.below(6) {
+            5 => *skip = numbers.near(*skip),
+            0 => *op = other_op(*op, numbers),
+            1 if numbers.below(3) == 0 => drop(inputs.pop()),
+            1 => rename(inputs, names, numbers),
+            2 => rename(weights, names, numbers),
+            3 => inputs.reverse(),
+            _ => rename(std::slice::from_mut(out), names, numbers),
+        },
+        Instruction::Slice { buffer, start, end, out, .. } => match numbers.below(4) {
+            0 => *start = numbers.near(*start),
+            1 => *end = numbers.near(*end),
+            2 => rename(std::slice::from_mut(buffer), names, numbers),
+            _ => rename(std::slice::from_mut(out), names, numbers),
+        },
+        Instruction::Collective { .. } => collective(instruction, words, numbers),
+        Instruction::Send { peer, buffer, bytes, tag, .. } | Instruction::Recv { peer, buffer, bytes, tag, .. } => {
+            match numbers.below(4) {
+                0 => *peer = numbers.pick(sails).copied().unwrap_or(*peer),
+                1 => rename(std::slice::from_mut(buffer), names, numbers),
+                2 => bytes.0 = numbers.near(bytes.0),
+                _ => *tag = numbers.near_u32(*tag),
+            }
+        }
+        Instruction::Stream { weight, bytes, .. } => match numbers.below(2) {
+            0 => rename(std::slice::from_mut(weight), names, numbers),
+            _ => bytes.0 = numbers.near(bytes.0),
+        },
+        Instruction::HostRecv { buffer, bytes, .. } => match numbers.below(2) {
+            0 => rename(std::slice::from_mut(buffer), names, numbers),
+            _ => bytes.0 = numbers.near(bytes.0),
+        },
+        Instruction::HostSend { buffer, start, bytes, .. } => match numbers.below(3) {
+            0 => rename(std::slice::from_mut(buffer), names, numbers),
+            1 => *start = numbers.near(*start),
+            _ => bytes.0 = numbers.near(bytes.0),
+        },
+    }
+}
+
+fn retime(instruction: &mut Instruction, numbers: &mut Numbers) {
+    if let Instruction::Kernel { time, .. }
+    | Instruction::Slice { time, .. }
+    | Instruction::Collective { time, .. }
+    | Instruction::Send { time, .. }
+    | Instruction::Recv { time, .. }
+    | Instruction::Stream { time, .. }
+    | Instruction::HostRecv { time, .. }
+    | Instruction::HostSend { time, .. } = instruction
+    {
+        *time = Picoseconds(numbers.near(time.0));
+    }
+}
+
+fn rename(slots: &mut [String], names: &[String], numbers: &mut Numbers) {
+    let slot = numbers.below(slots.len());
+    if let (Some(slot), Some(name)) = (slots.get_mut(slot), numbers.pick(names)) {
+        *slot = name.clone();
+    }
+}
+
+fn collective(instruction: &mut Instruction, Words { names, sails }: &Words, numbers: &mut Numbers) {
+    let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, bytes, .. } = instruction else {
+        return;
+    };
+    use CollectiveKind::{AllGather, AllReduce, Broadcast, ReduceScatter};
+    match numbers.below(10) {
+        0 => *kind = *numbers.pick(&[AllGather, AllReduce, Broadcast, ReduceScatter]).unwrap(),
+        1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
+        2 => group.reverse(),
+        3 => drop(group.pop()),
+        4 if group.len() > 2 => group.swap(0, 2),
+        4 => group.push(numbers.pick(sails).copied().unwrap()),
+        5 => *algorithm = *numbers.pick(&ALGORITHMS).unwrap(),
+        6 => rename(std::slice::from_mut(buffer), names, numbers),
+        7 => *into = numbers.pick(names).filter(|name| into.as_ref() != Some(name)).cloned(),
+        8 if numbers.below(2) == 0 => parts.rotate_left(usize::from(!parts.is_empty())),
+        8 => nudge(parts, numbers),
+        _ => bytes.0 = numbers.near(bytes.0),
+    }
+}
+
+fn nudge(parts: &mut [u64], numbers: &mut Numbers) {
+    let index = numbers.below(parts.len());
+    if let Some(part) = parts.get_mut(index) {
+        *part = numbers.near(*part);
+    }
+}
+
+fn other_op(op: Op, numbers: &mut Numbers) -> Op {
+    let by = numbers.below(3) as u32 + 1;
+    match op {
+        Op::RmsNorm { epsilon } => Op::RmsNorm { epsilon: Constant(epsilon.0 * 2.0) },
+        Op::Rope { head_dim, rotary_dim, base } => match by {
+            1 => Op::Rope { head_dim: head_dim / 2, rotary_dim, base },
+            2 => Op::Rope { head_dim, rotary_dim: rotary_dim / 2, base },
+            _ => Op::Rope { head_dim, rotary_dim, base: Constant(base.0 + 1.0) },
+        },
+        Op::KvAppend { head_dim } => Op::KvAppend { head_dim: head_dim + by },
+        Op::Attention { heads, kv_heads, head_dim } => Op::Attention { heads: heads + by, kv_heads, head_dim },
+        Op::Add => Op::SwiGlu,
+        Op::SwiGlu => Op::Add,
+        Op::Route { used, renormalise } if by > 1 => Op::Route { used, renormalise: !renormalise },
+        Op::Route { used, renormalise } => Op::Route { used: used + by, renormalise },
+        Op::Experts { experts, used } if by > 1 => Op::Experts { experts, used: used - 1 },
+        Op::Experts { experts, used } => Op::Experts { experts: experts + by, used },
+        Op::Linear => Op::Bias,
+        Op::Embed => Op::Linear,
+        Op::Bias | Op::LastToken => Op::Add,
+    }
+}
+
+const ALGORITHMS: [Algorithm; 6] = [
+    Algorithm::Ring,
+    Algorithm::Direct,
+    Algorithm::OneShot,
+    Algorithm::RecursiveDoubling,
+    Algorithm::HalvingDoubling,
+    Algorithm::Tree,
+];
