@@ -16,6 +16,9 @@ const MAX_ITEMS: usize = 1 << 22;
 /// Bytes of a string, and of what stands between two strings. Names have fewer than a hundred.
 const MAX_STRETCH: usize = 1 << 16;
 
+/// Problems of one file that are told.
+const MAX_PROBLEMS: usize = 50;
+
 /// A plan nests values eight deep.
 const MAX_DEPTH: usize = 32;
 
@@ -54,8 +57,13 @@ pub fn read(file: &str, text: &str) -> Result<Verified<Plan>, Diagnostics> {
     Err(problems)
 }
 
-/// Puts the file's name where `verify` could not know it.
+/// Puts the file's name where `verify` could not know it. Of a thousand problems the first ones tell enough.
 fn named(file: &str, mut problems: Diagnostics) -> Diagnostics {
+    let rest = problems.0.len().saturating_sub(MAX_PROBLEMS);
+    problems.0.truncate(MAX_PROBLEMS);
+    if rest > 0 {
+        problems.push(Diagnostic::new(format!("and {rest} more problems")).at(file, At::Whole));
+    }
     for place in problems.0.iter_mut().filter_map(|problem| problem.place.as_mut()) {
         if place.file == verify::FILE {
             *place = Place { file: file.to_owned(), at: place.at.clone() };

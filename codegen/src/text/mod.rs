@@ -17,7 +17,7 @@ pub(crate) const OWN: u64 = u64::MAX;
 
 /// The whole file.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename = "Plan", deny_unknown_fields)]
 pub(crate) struct PlanText {
     pub(crate) version: u32,
     pub(crate) digest: String,

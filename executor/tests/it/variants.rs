@@ -2,7 +2,7 @@
 
 use crate::kernels::{attended, close, device, run, wide};
 use crate::noise;
-use sailplan_executor::{Buffer, Kernel, Operand, Step, Weight};
+use sailplan_executor::{Buffer, Device, Kernel, Operand, Step, Weight};
 use sailplan_ir::{Constant, DType, Dim, Op, Pairs, Scores};
 
 const STEP: Step = Step { start: 5, tokens: 3 };
