@@ -93,7 +93,7 @@ fn collective(instruction: &mut Instruction, Words { names, sails }: &Words, num
         5 => *algorithm = *numbers.pick(&ALGORITHMS).unwrap(),
         6 => rename(std::slice::from_mut(buffer), names, numbers),
         7 => *into = numbers.pick(names).filter(|name| into.as_ref() != Some(name)).cloned(),
-        8 if numbers.below(2) == 0 => parts.rotate_left(usize::from(!parts.is_empty())),
+        8 if numbers.below(2) == 0 && !parts.is_empty() => parts.rotate_left(1),
         8 => nudge(parts, numbers),
         _ => bytes.0 = numbers.near(bytes.0),
     }
@@ -110,13 +110,19 @@ fn other_op(op: Op, numbers: &mut Numbers) -> Op {
     let by = numbers.below(3) as u32 + 1;
     match op {
         Op::RmsNorm { epsilon } => Op::RmsNorm { epsilon: Constant(epsilon.0 * 2.0) },
-        Op::Rope { head_dim, rotary_dim, base } => match by {
-            1 => Op::Rope { head_dim: head_dim / 2, rotary_dim, base },
-            2 => Op::Rope { head_dim, rotary_dim: rotary_dim / 2, base },
-            _ => Op::Rope { head_dim, rotary_dim, base: Constant(base.0 + 1.0) },
+        Op::HeadNorm { head_dim, epsilon } => Op::HeadNorm { head_dim: head_dim * 2, epsilon },
+        Op::Scale { factor } => Op::Scale { factor: Constant(factor.0 * 2.0) },
+        Op::SoftCap { cap } => Op::SoftCap { cap: Constant(cap.0 * 2.0) },
+        Op::GeGlu => Op::SwiGlu,
+        Op::Rope { head_dim, rotary_dim, base, pairs } => match by {
+            1 => Op::Rope { head_dim: head_dim / 2, rotary_dim, base, pairs },
+            2 => Op::Rope { head_dim, rotary_dim: rotary_dim / 2, base, pairs },
+            _ => Op::Rope { head_dim, rotary_dim, base: Constant(base.0 + 1.0), pairs },
         },
         Op::KvAppend { head_dim } => Op::KvAppend { head_dim: head_dim + by },
-        Op::Attention { heads, kv_heads, head_dim } => Op::Attention { heads: heads + by, kv_heads, head_dim },
+        Op::Attention { heads, kv_heads, head_dim, scores } => {
+            Op::Attention { heads: heads + by, kv_heads, head_dim, scores }
+        }
         Op::Add => Op::SwiGlu,
         Op::SwiGlu => Op::Add,
         Op::Route { used, renormalise } if by > 1 => Op::Route { used, renormalise: !renormalise },
