@@ -86,7 +86,13 @@ fn admitted(one: &Relaxation) -> String {
     };
     let streaming = one.streaming.map(|(bytes, time)| format!(", {time} of a step for {bytes} from the host"));
     let rate = one.sequences as f64 / one.decode.seconds();
-    format!("{change}: objective {}, {rate:.2} tokens/s{}", one.objective, streaming.unwrap_or_default())
+    format!("{change}: objective {}, {} tokens/s{}", one.objective, figures(rate), streaming.unwrap_or_default())
+}
+
+/// Three figures at least.
+fn figures(rate: f64) -> String {
+    let places = if rate < 1.0 { (2.0 - rate.log10()).clamp(2.0, 9.0) as usize } else { 2 };
+    format!("{rate:.places$}")
 }
 
 /// File and line.
