@@ -2,7 +2,7 @@
 //! several Sails against one. There are no golden files of llama.cpp for them.
 
 use crate::pipeline::{compiled, fleet, on_disk, replayed, small_request, splits_a_sum, staged};
-use crate::tiny::{Kin, Kind, LOGIT_CAP, SCORE_CAP, Tiny};
+use crate::tiny::{Kin, Kind, Tiny};
 use crate::truth::{bits, check};
 use sailplan_codegen::Plan;
 use sailplan_ir::Verified;
@@ -74,7 +74,7 @@ impl<'a> Reference<'a> {
             }
         }
         let head = if self.tiny.tied { "token_embd.weight" } else { "output.weight" };
-        let cap = |value: f64| if self.gemma() { capped(value, LOGIT_CAP) } else { value };
+        let cap = |value: f64| if self.gemma() { capped(value, Kin::LOGIT_CAP) } else { value };
         let logits = x.iter().map(|row| self.rows(head, 0, self.tiny.vocab, &self.norm(row, "output_norm.weight")));
         logits.map(|row| row.into_iter().map(cap).collect()).collect()
     }
@@ -130,7 +130,7 @@ impl<'a> Reference<'a> {
             let seen: Vec<usize> = (0..=t).filter(|s| t - s < window).collect();
             let score = |&s: &usize| {
                 let score = dot(&q[t][own..own + size], &k[s][shared..shared + size]) / (size as f64).sqrt();
-                if self.gemma() { capped(score, SCORE_CAP) } else { score }
+                if self.gemma() { capped(score, Kin::SCORE_CAP) } else { score }
             };
             let parts = softmax(&seen.iter().map(score).collect::<Row>());
             (0..size).map(|i| seen.iter().zip(&parts).map(|(&s, part)| part * v[s][shared + i]).sum()).collect()

@@ -188,7 +188,7 @@ fn other_op(op: Op, numbers: &mut Numbers) -> Op {
     }
 }
 
-fn other_scores(scores: Scores, which: u64) -> Scores {
+fn other_scores(scores: Scores, which: usize) -> Scores {
     let other = |constant: Option<Constant>| Some(Constant(constant.map_or(0.25, |constant| constant.0 * 2.0)));
     match which {
         1 => Scores { scale: other(scores.scale), ..scores },

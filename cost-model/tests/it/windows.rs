@@ -57,8 +57,8 @@ fn caps_are_computed() {
     };
     assert_eq!((flops(None), flops(Some(Constant(50.0)))), (1280, 1280 + 120));
     let x = local(2, 8);
-    assert_eq!(work(Op::SoftCap { cap: Constant(1.0) }, &[x.clone()], &x).flops, 48);
-    assert_eq!(work(Op::Scale { factor: Constant(1.0) }, &[x.clone()], &x).flops, 16);
+    assert_eq!(work(Op::SoftCap { cap: Constant(1.0) }, std::slice::from_ref(&x), &x).flops, 48);
+    assert_eq!(work(Op::Scale { factor: Constant(1.0) }, std::slice::from_ref(&x), &x).flops, 16);
     assert_eq!(work(Op::GeGlu, &[x.clone(), x.clone()], &x).flops, 160);
     let norm = Op::HeadNorm { head_dim: 4, epsilon: Constant(0.0) };
     assert_eq!(work(norm, &[x.clone(), local(1, 4)], &x).flops, 64);

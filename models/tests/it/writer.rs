@@ -133,8 +133,12 @@ impl Gguf {
                     set("attention.head_count_kv", Meta::U32(kv_heads));
                     set("attention.key_length", Meta::U32(head_dim));
                     set("attention.value_length", Meta::U32(head_dim));
-                    scores.window.map(|window| set("attention.sliding_window", Meta::U32(window)));
-                    scores.softcap.map(|cap| set("attn_logit_softcapping", Meta::F32(cap.0)));
+                    if let Some(window) = scores.window {
+                        set("attention.sliding_window", Meta::U32(window));
+                    }
+                    if let Some(cap) = scores.softcap {
+                        set("attn_logit_softcapping", Meta::F32(cap.0));
+                    }
                 }
                 Op::Rope { rotary_dim, base, .. } => {
                     set("rope.dimension_count", Meta::U32(rotary_dim));

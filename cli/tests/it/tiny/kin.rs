@@ -13,11 +13,11 @@ pub(crate) enum Kin {
     Phi3,
 }
 
-/// Small enough to bend what small weights give.
-pub(crate) const SCORE_CAP: f32 = 1.5;
-pub(crate) const LOGIT_CAP: f32 = 2.5;
-
 impl Kin {
+    /// The caps of Gemma 2, small enough to bend what small weights give.
+    pub(crate) const SCORE_CAP: f32 = 1.5;
+    pub(crate) const LOGIT_CAP: f32 = 2.5;
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Kin::Llama => "llama",
@@ -38,8 +38,8 @@ impl Kin {
             pairs.push(("attention.sliding_window", Value::Number(tiny.window)));
         }
         if self == Kin::Gemma2 {
-            pairs.push(("attn_logit_softcapping", Value::Float(SCORE_CAP)));
-            pairs.push(("final_logit_softcapping", Value::Float(LOGIT_CAP)));
+            pairs.push(("attn_logit_softcapping", Value::Float(Kin::SCORE_CAP)));
+            pairs.push(("final_logit_softcapping", Value::Float(Kin::LOGIT_CAP)));
         }
         if self == Kin::Qwen3Moe {
             pairs.push(("expert_feed_forward_length", Value::Number(tiny.ffn)));

@@ -7,7 +7,7 @@ mod normal;
 mod quantise;
 
 use gguf::{Value, Writer};
-pub(crate) use kin::{Kin, LOGIT_CAP, SCORE_CAP};
+pub(crate) use kin::Kin;
 use normal::Normals;
 pub(crate) use quantise::Kind;
 use sha2::{Digest, Sha256};
