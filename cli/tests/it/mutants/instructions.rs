@@ -92,7 +92,7 @@ fn collective(instruction: &mut Instruction, Words { names, sails }: &Words, num
         5 => *algorithm = *numbers.pick(&ALGORITHMS).unwrap(),
         6 => rename(std::slice::from_mut(buffer), names, numbers),
         7 => *into = numbers.pick(names).filter(|name| into.as_ref() != Some(name)).cloned(),
-        8 if numbers.below(2) == 0 => parts.rotate_left(usize::from(!parts.is_empty())),
+        8 if numbers.below(2) == 0 && !parts.is_empty() => parts.rotate_left(1),
         8 => nudge(parts, numbers),
         _ => bytes.0 = numbers.near(bytes.0),
     }
