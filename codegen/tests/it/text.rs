@@ -71,6 +71,23 @@ proptest! {
     }
 
     #[test]
+    fn truncated_texts_are_refused(place in any::<prop::sample::Index>(), case in 0usize..3) {
+        let text = write(&plan_of(["one", "scatter", "streamed"][case]));
+        let end = place.index(text.len() - 1);
+        prop_assert!(text.get(..end).is_none_or(|text| text.trim_end().ends_with("\n)") || read("plan.ron", text).is_err()));
+    }
+
+    #[test]
+    fn mutated_bytes_do_not_panic(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), case in 0usize..3) {
+        let mut bytes = write(&plan_of(["one", "three stages", "streamed"][case])).into_bytes();
+        for (place, byte) in edits {
+            let index = place.index(bytes.len());
+            bytes[index] = byte;
+        }
+        let _ = read("plan.ron", &String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
     fn mutated_numbers_do_not_panic(place in any::<prop::sample::Index>(), number in any::<u64>(), wide in any::<bool>()) {
         let text = write(&plan_of("three stages"));
         let digits: Vec<usize> = text.match_indices(|c: char| c.is_ascii_digit()).map(|(index, _)| index).collect();

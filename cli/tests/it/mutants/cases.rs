@@ -7,7 +7,7 @@ use crate::truth::bits;
 use sailplan_codegen::Plan;
 use sailplan_cost_model::{CostModel, parse_fleet, shipped_fleet};
 use sailplan_executor::{ReplayError, Session, replay};
-use sailplan_ir::{Bytes, Fleet, Request, Verified, Verify, Wire};
+use sailplan_ir::{Bytes, BytesPerSecond, Fleet, Link, Links, Picoseconds, Request, Verified, Verify, Wire};
 use sailplan_planner::{Config, place};
 use std::time::Duration;
 
@@ -72,6 +72,21 @@ fn cramped(sails: u16, bytes: u64) -> Verified<Fleet> {
     fleet.verify().unwrap()
 }
 
+/// Cards whose messages and kernels cost nothing but their bytes, so that values are cut wherever that saves some.
+fn swift() -> Verified<Fleet> {
+    let mut fleet = fleet(4, "mesh").into_inner();
+    fleet.links = Links::Mesh(Link::plain(BytesPerSecond(8_000_000_000), Picoseconds(1)));
+    fleet.kinds.values_mut().for_each(|kind| kind.overhead = Picoseconds(0));
+    fleet.verify().unwrap()
+}
+
+/// Cards so slow at reading weights that all of them are cut, sums as well, whatever messages cost.
+fn slow(sails: u16) -> Verified<Fleet> {
+    let mut fleet = fleet(sails, "ring").into_inner();
+    fleet.kinds.values_mut().for_each(|kind| kind.bandwidth = BytesPerSecond(10_000_000));
+    fleet.verify().unwrap()
+}
+
 type Stages<'a> = &'a [(std::ops::Range<usize>, std::ops::Range<usize>)];
 
 struct Maker {
@@ -116,6 +131,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Maker::new("one card", dense()).on(&fleet(1, "ring")),
         Maker::new("ring of three", dense()).on(&fleet(3, "ring")),
         Maker::new("mesh of four", tied()).on(&fleet(4, "mesh")),
+        Maker::new("swift links", dense()).on(&swift()),
+        Maker::new("slow memories", dense()).on(&slow(2)),
+        Maker::new("slow memories of three", tied()).on(&slow(3)),
+        Maker::new("experts in slow memories", mixture()).on(&slow(3)),
         Maker::new("unlike cards", tied()).on(&mixed()),
         bf16.in_stages(2, &[(0..2, 0..5)]),
         Maker::new("uneven group", dense()).in_stages(3, &[(0..3, 0..5)]),

@@ -12,7 +12,7 @@ use sailplan_codegen::{Instruction, Plan};
 use sailplan_ir::{Certificate, Picoseconds, Verify};
 
 /// Mutations of each plan that change what is run or held.
-const EACH: usize = 420;
+const EACH: usize = 1000;
 
 #[derive(Default)]
 struct Count {
@@ -41,6 +41,27 @@ fn every_mutation_is_refused_or_harmless() {
     println!("{} plans: {mutations} mutations, {refused} refused, {harmless} harmless", cases.len());
     assert!(silent.is_empty(), "{} silent:\n{}", silent.len(), silent.join("\n"));
     assert!(cases.len() >= 12 && mutations >= 5000 && refused > harmless, "{mutations} mutations");
+}
+
+/// The plans have what there is to mutate.
+#[test]
+fn the_plans_have_everything() {
+    let cases = cases();
+    let plans: Vec<&Plan> = cases.iter().map(|case| &*case.plan).collect();
+    let shown = plans.iter().map(|plan| format!("{:?}", plan.sails)).collect::<String>();
+    let words = "Kernel Slice Collective Send Recv Stream HostRecv HostSend AllGather AllReduce ReduceScatter Broadcast \
+                 Experts Cut";
+    let missing: Vec<&str> = words.split_whitespace().filter(|word| !shown.contains(word)).collect();
+    assert!(missing.is_empty(), "no plan has {missing:?}");
+    assert!(shown.contains("streamed: true") && shown.contains("from: Some("), "nothing is streamed or handed on");
+    let stages = |plan: &&Plan| plan.sails.iter().any(|sail| sail.stage > 1);
+    assert!(plans.iter().any(stages), "no plan has three stages");
+    let uneven = |plan: &&Plan| {
+        let size = |sail: &sailplan_codegen::SailPlan| sail.memory.weights;
+        plan.sails.windows(2).any(|pair| pair[0].stage == pair[1].stage && size(&pair[0]) != size(&pair[1]))
+    };
+    assert!(plans.iter().filter(|plan| uneven(plan)).count() > 2, "shares are even");
+    assert!(plans.iter().filter(|plan| plan.sails.len() > 1).count() > 8, "most plans are for one card");
 }
 
 fn mutate(case: &Case, mut numbers: Numbers) -> Count {
