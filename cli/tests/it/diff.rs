@@ -195,7 +195,7 @@ fn what_is_no_plan_of_this_version_is_refused() {
     compile(&here, "a.ron", &(TINY, ring(), &[]));
     let text = std::fs::read_to_string(here.join("a.ron")).unwrap();
     std::fs::write(here.join("half.ron"), &text[..text.len() / 2]).unwrap();
-    std::fs::write(here.join("version.ron"), text.replacen("version: 1,", "version: 99,", 1)).unwrap();
+    std::fs::write(here.join("version.ron"), text.replacen("version: 2,", "version: 99,", 1)).unwrap();
     for (files, words) in [
         (["a.ron", "half.ron"], "half.ron"),
         (["half.ron", "a.ron"], "half.ron"),

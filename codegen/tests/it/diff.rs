@@ -84,7 +84,7 @@ fn every_accepted_edit_is_reported() {
         let (text, plan) = (write(&plan), sound(plan));
         // The model's and the fleet's part is read with every edit and seldom accepted: edits are made behind it.
         let start = text.find("\n  request:").unwrap();
-        for _ in 0..150 {
+        for _ in 0..200 {
             let changed = format!("{}{}", &text[..start], edited(&text[start..], &mut numbers));
             let Ok(other) = read("edited", &signed(&changed)) else { continue };
             let mut other = other.into_inner();
