@@ -39,7 +39,7 @@ const REFUSED: &[(&[&str], i32, &[&str])] = &[
     (&[], 2, &["Usage"]),
     (&["compil"], 2, &["compile"]),
     (&["compile", "tinyllama-1.1b"], 2, &["--fleet"]),
-    (&["compile", "tinyllama", "--fleet", "innerjib7ea-x1"], 2, &["tinyllama", "shipped models: tinyllama-1.1b"]),
+    (&["compile", "tinyllama", "--fleet", "innerjib7ea-x1"], 2, &["tinyllama", "shipped models: ", "tinyllama-1.1b,"]),
     (&["compile", "tinyllama-1.1b", "--fleet", "innerjib"], 2, &["innerjib", "shipped fleets: innerjib7ea-x1"]),
     (&["compile", "/", "--fleet", "innerjib7ea-x1"], 2, &["directory"]),
     (&["compile", "tinyllama-1.1b", "--fleet", "/"], 2, &["directory"]),
