@@ -36,3 +36,15 @@ fn the_tile_heuristic_costs_what_its_page_says() {
         assert!(page.contains(&row), "docs/case-studies/tile-heuristic.md lacks\n{row}");
     }
 }
+
+#[test]
+fn seventy_billion_parameters_beside_every_baseline() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/case-studies/llama-3-70b.md"));
+    let page = page.expect("the page");
+    for cards in [16, 32, 64] {
+        let fleet = format!("innerjib7ea-x{cards}-ring");
+        let output = sailplan(&["baseline", "llama-3-70b", "--fleet", &fleet]);
+        let table = String::from_utf8(output.stdout).expect("text");
+        assert!(page.contains(&table), "docs/case-studies/llama-3-70b.md lacks for {fleet}:\n{table}");
+    }
+}
