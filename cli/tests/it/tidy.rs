@@ -99,6 +99,7 @@ fn links_in_the_documents_lead_somewhere() {
         "docs/calibration.md",
         "docs/ci.md",
         "docs/pins.md",
+        "docs/performance.md",
         "docs/plan-format.md",
         "docs/rules.md",
     ];
