@@ -9,6 +9,7 @@ mod mixture;
 mod mutants;
 mod pipeline;
 mod simulation;
+mod sizes;
 mod snapshots;
 mod tidy;
 mod tiny;
