@@ -14,6 +14,7 @@ mod mutants;
 mod pins;
 mod pipeline;
 mod simulation;
+mod sizes;
 mod snapshots;
 mod tidy;
 mod tiny;
