@@ -33,6 +33,19 @@ Classes, most serious first:
 Exit codes: 0 the same, 1 a difference, 2 an error. With --fail-if-slower or --fail-on: 1 when one of them fails, else 0;
 a new plan that `verify` refuses always fails.";
 
+/// Parts and exit codes of `explain`.
+const EXPLAIN_HELP: &str = "\
+Examples:
+  sailplan explain plan.ron
+  sailplan explain plan.ron stage0
+  sailplan explain plan.ron layer
+  sailplan explain plan.ron blk.3.ffn_down.weight
+
+Every figure beside the plan's own is found by planning again, with the plan's model, fleet, request and pins and one thing
+changed. Figures that move the plan are looked for up and down to 16 times; the number of plans made is shown.
+
+Exit codes: 0 done, 1 this build would choose another plan than the one given, 2 an error.";
+
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
@@ -46,6 +59,9 @@ pub(crate) enum Verb {
     /// Show what a plan holds: stages, memory, predicted times.
     #[command(after_help = "Example:\n  sailplan show plan.ron --json")]
     Show(PlanFile),
+    /// Say why a plan is as it is: what binds, the next best plan, and the figures at which another one is better.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainPlan),
     /// Compare two plans by meaning: what they were made from, times, homes, traffic, memory.
     #[command(after_help = DIFF_HELP)]
     Diff(DiffPlans),
@@ -156,6 +172,21 @@ pub(crate) struct Compile {
 pub(crate) struct PlanFile {
     /// The plan.
     pub(crate) plan: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExplainPlan {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// A stage (stage0), a layer class (layer) or a weight (blk.3.ffn_down.weight) [default: the whole plan].
+    #[arg(value_name = "WHERE")]
+    pub(crate) part: Option<String>,
+    /// The model, where the plan alone does not tell it: a file or the name of a shipped one.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,11 +3,15 @@
 mod args;
 mod commands;
 mod comparison;
+mod explanation;
+mod figure;
 mod inputs;
 mod outcome;
+mod plan_model;
 mod progress;
 mod refused;
 mod render;
+mod structure;
 mod summary;
 
 use clap::Parser;

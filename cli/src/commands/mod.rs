@@ -5,6 +5,7 @@ mod calibrate;
 mod compile;
 mod diff;
 mod dump;
+mod explain;
 mod fleet;
 mod link;
 mod model;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
     match cli.verb {
         Verb::Compile(args) => compile::run(&args),
         Verb::Show(args) => show::run(&args),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Diff(args) => diff::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Simulate(args) => simulate::run(&args),

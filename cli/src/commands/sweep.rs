@@ -3,47 +3,16 @@
 
 use super::{print, print_json};
 use crate::args::Sweep;
+use crate::figure::{FIGURES, Figure};
 use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use crate::progress::Progress;
+use crate::structure::structure;
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{
-    Action, Bytes, BytesPerSecond, Diagnostic, Fleet, Link, Links, Model, Picoseconds, Pin, Placement, Request,
-    Verified, Verify,
-};
+use sailplan_ir::{Diagnostic, Fleet, Model, Pin, Placement, Request, Verified};
 use sailplan_planner::{Config, PlaceError, place};
 use serde::Serialize;
 use std::fmt::Write;
-
-/// What can be varied.
-#[derive(Clone, Copy)]
-enum Figure {
-    LinkRate,
-    LinkLatency,
-    Bandwidth,
-    Memory,
-    HostRate,
-    HostLatency,
-    Sails,
-    Prompt,
-    Generate,
-    Context,
-    Batch,
-}
-
-const FIGURES: &[(&str, Figure)] = &[
-    ("link.rate", Figure::LinkRate),
-    ("link.latency", Figure::LinkLatency),
-    ("sail.bandwidth", Figure::Bandwidth),
-    ("sail.memory", Figure::Memory),
-    ("host.rate", Figure::HostRate),
-    ("host.latency", Figure::HostLatency),
-    ("sails", Figure::Sails),
-    ("prompt", Figure::Prompt),
-    ("generate", Figure::Generate),
-    ("context", Figure::Context),
-    ("batch", Figure::Batch),
-];
 
 /// Most values of one sweep.
 const MOST: usize = 1000;
@@ -123,28 +92,6 @@ fn row(
     })
 }
 
-/// How many cards each stage has, in order, with the segments of each where there are several, and how often cards exchange
-/// values in a decode step.
-fn structure(placement: &Placement) -> String {
-    let several = placement.stages.len() > 1;
-    let exchanges = |choice: &sailplan_ir::Choice| {
-        let instructions = choice.form.decode.instructions.iter();
-        let links = [Action::AllReduce, Action::ReduceScatter, Action::AllGather];
-        instructions.filter(|instruction| links.contains(&instruction.action)).count()
-    };
-    let of_stage = |stage: &sailplan_ir::Stage| -> usize {
-        let hop = stage.hop.as_ref().map_or(0, |hop| 1 + usize::from(hop.spread.is_some()));
-        stage.assignment.iter().map(|&index| exchanges(&stage.choices[index as usize])).sum::<usize>() + hop
-    };
-    let all: usize = placement.stages.iter().map(of_stage).sum();
-    let stage = |stage: &sailplan_ir::Stage| match several {
-        true => format!("{} ({} segments)", stage.sails.len(), stage.segments.len()),
-        false => stage.sails.len().to_string(),
-    };
-    let stages = placement.stages.iter().map(stage).collect::<Vec<_>>().join(" + ");
-    format!("{stages}, {all} exchanges a token")
-}
-
 fn table(swept: &Swept) -> String {
     let mut text = format!("{} on {}, {}\n", swept.model, swept.fleet, swept.figure);
     let _ = writeln!(
@@ -221,80 +168,4 @@ fn geometric(from: u64, to: u64, count: usize) -> Vec<u64> {
     let value = |index: usize| (from as f64 * factor.powf(index as f64 / (count - 1) as f64)).round() as u64;
     let between = (1..count - 1).map(value);
     std::iter::once(from).chain(between).chain([to]).collect()
-}
-
-impl Figure {
-    fn parse(self, text: &str) -> Result<u64, String> {
-        let said = |error: &dyn std::fmt::Display| error.to_string();
-        match self {
-            Self::LinkRate | Self::Bandwidth | Self::HostRate => {
-                text.parse().map(|rate: BytesPerSecond| rate.0).map_err(|error| said(&error))
-            }
-            Self::LinkLatency | Self::HostLatency => {
-                text.parse().map(|time: Picoseconds| time.0).map_err(|error| said(&error))
-            }
-            Self::Memory => text.parse().map(|bytes: Bytes| bytes.0).map_err(|error| said(&error)),
-            _ => text.parse().map_err(|_| format!("`{text}` is not a whole number")),
-        }
-    }
-
-    fn show(self, value: u64) -> String {
-        match self {
-            Self::LinkRate | Self::Bandwidth | Self::HostRate => BytesPerSecond(value).to_string(),
-            Self::LinkLatency | Self::HostLatency => Picoseconds(value).to_string(),
-            Self::Memory => Bytes(value).to_string(),
-            _ => value.to_string(),
-        }
-    }
-
-    /// The fleet and the request with this value, checked again.
-    fn apply(
-        self,
-        fleet: &Fleet,
-        request: &Request,
-        value: u64,
-    ) -> Result<(Verified<Fleet>, Verified<Request>), Failure> {
-        let (mut fleet, mut request) = (fleet.clone(), *request);
-        match self {
-            Self::LinkRate => {
-                each_link(&mut fleet, |link| (link.rate, link.frame) = (Some(BytesPerSecond(value)), None))
-            }
-            Self::LinkLatency => each_link(&mut fleet, |link| link.latency = Picoseconds(value)),
-            Self::Bandwidth => fleet.kinds.values_mut().for_each(|kind| kind.bandwidth = BytesPerSecond(value)),
-            Self::Memory => fleet.kinds.values_mut().for_each(|kind| kind.memory = Bytes(value)),
-            Self::HostRate => fleet.host.rate = BytesPerSecond(value),
-            Self::HostLatency => fleet.host.latency = Picoseconds(value),
-            Self::Sails => resize(&mut fleet, value)?,
-            Self::Prompt => request.prompt = value,
-            Self::Generate => request.generate = value,
-            Self::Context => request.context = value,
-            Self::Batch => request.batch = value,
-        }
-        if matches!(self, Self::Prompt | Self::Generate) {
-            request.context = request.context.max(request.prompt.saturating_add(request.generate));
-        }
-        Ok((fleet.verify()?, request.verify()?))
-    }
-}
-
-fn each_link(fleet: &mut Fleet, change: impl Fn(&mut Link)) {
-    match &mut fleet.links {
-        Links::Mesh(link) | Links::Ring(link) | Links::Line(link) | Links::Star(link) => change(link),
-        Links::Edges(edges) => edges.iter_mut().for_each(|edge| change(&mut edge.link)),
-    }
-}
-
-/// A fleet of one kind and one shape has any number of cards.
-fn resize(fleet: &mut Fleet, count: u64) -> Result<(), Failure> {
-    let count = u16::try_from(count).unwrap_or(u16::MAX);
-    match (&mut fleet.sails[..], &fleet.links) {
-        (_, Links::Edges(_)) => {
-            Err(Diagnostic::new("the links of this fleet are given one by one: give it more cards in its file").into())
-        }
-        ([run], _) => {
-            run.count = count;
-            Ok(())
-        }
-        _ => Err(Diagnostic::new("this fleet has several kinds of cards: give it more cards in its file").into()),
-    }
 }

@@ -1,0 +1,25 @@
+//! The structure of a placement in words: two placements that differ in it share layers or exchange values in other ways.
+
+use sailplan_ir::{Action, Placement};
+
+/// How many cards each stage has, in order, with the segments of each where there are several, and how often cards exchange
+/// values in a decode step.
+pub(crate) fn structure(placement: &Placement) -> String {
+    let several = placement.stages.len() > 1;
+    let exchanges = |choice: &sailplan_ir::Choice| {
+        let instructions = choice.form.decode.instructions.iter();
+        let links = [Action::AllReduce, Action::ReduceScatter, Action::AllGather];
+        instructions.filter(|instruction| links.contains(&instruction.action)).count()
+    };
+    let of_stage = |stage: &sailplan_ir::Stage| -> usize {
+        let hop = stage.hop.as_ref().map_or(0, |hop| 1 + usize::from(hop.spread.is_some()));
+        stage.assignment.iter().map(|&index| exchanges(&stage.choices[index as usize])).sum::<usize>() + hop
+    };
+    let all: usize = placement.stages.iter().map(of_stage).sum();
+    let stage = |stage: &sailplan_ir::Stage| match several {
+        true => format!("{} ({} segments)", stage.sails.len(), stage.segments.len()),
+        false => stage.sails.len().to_string(),
+    };
+    let stages = placement.stages.iter().map(stage).collect::<Vec<_>>().join(" + ");
+    format!("{stages}, {all} exchanges a token")
+}
