@@ -1,6 +1,10 @@
 //! How the time of `sailplan compile`, a whole process with everything cold, grows with Sails and layers: a table of seconds and
 //! of the exponents between neighbours (1 is linear). The best of three runs of each.
-#![expect(clippy::disallowed_methods, reason = "writes the files that it compiles, and measures time")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "writes the files that it compiles, and measures time"
+)]
 
 use sailplan_cost_model::shipped_fleet;
 use std::process::Command;
