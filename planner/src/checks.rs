@@ -12,6 +12,7 @@ use crate::space::Manner;
 use crate::table::{Exchanges, PHASES, price_tables};
 use crate::trellis::Made;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, parse_fleet};
 use sailplan_ir::{Bytes, ClassId, Fleet, Model, Objective, Partition, Picoseconds, Request, SailId, Verified, Verify};
 
@@ -98,7 +99,7 @@ fn goal() -> impl Strategy<Value = Objective> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, rng_seed: RngSeed::Fixed(14), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn tables_hold_the_plain_prices(
