@@ -17,6 +17,7 @@ pub(crate) fn structure(placement: &Placement) -> String {
     };
     let all: usize = placement.stages.iter().map(of_stage).sum();
     let stage = |stage: &sailplan_ir::Stage| match several {
+        true if stage.segments.len() == 1 => format!("{} (1 segment)", stage.sails.len()),
         true => format!("{} ({} segments)", stage.sails.len(), stage.segments.len()),
         false => stage.sails.len().to_string(),
     };

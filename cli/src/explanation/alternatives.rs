@@ -11,7 +11,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub(crate) struct Alternative {
     pub(crate) demand: String,
-    /// `does not fit` without a plan.
+    /// `no plan` where there is none.
     pub(crate) structure: String,
     /// Whether it can be had on this fleet.
     pub(crate) here: bool,

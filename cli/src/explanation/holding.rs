@@ -16,7 +16,7 @@ pub(crate) struct Holding {
     pub(crate) layers: Option<[u32; 2]>,
     /// The axis that is cut; none where every card that has it holds all of it.
     pub(crate) axis: Option<u8>,
-    /// Which weights stay on the host until they are used.
+    /// Whether it stays on the host until it is used.
     pub(crate) streamed: bool,
     pub(crate) parts: Vec<Held>,
 }
@@ -85,6 +85,7 @@ pub(super) fn otherwise(
     let mut all = Vec::new();
     for demand in demands {
         let found = match solver.demanding(demand.clone()) {
+            // Not every axis can be cut.
             Err(Failure::Input(_)) => continue,
             other => other?,
         };

@@ -13,7 +13,6 @@ pub(crate) use solver::Solver;
 pub(crate) use text::text;
 
 use crate::outcome::Failure;
-use crate::structure::structure;
 use alternatives::Alternative;
 use chosen::{Chosen, StageChosen};
 use gains::Gain;
@@ -21,6 +20,7 @@ use holding::Holding;
 use sailplan_codegen::{Plan, in_layer};
 use sailplan_ir::{Diagnostic, Picoseconds, Resources, Role};
 use serde::{Serialize, Serializer};
+use solver::shape;
 use tipping::Tipping;
 
 /// What is explained.
@@ -146,7 +146,7 @@ pub(crate) fn explain(plan: &Plan, part: &Part, solver: &Solver<'_>) -> Result<E
         objective: plan.objective.to_string(),
         takes: plan.estimate.objective,
         resources: Spent::of(plan.estimate.by_resource),
-        structure: structure(placement),
+        structure: shape(Some(placement)),
         current: placement.estimate == plan.estimate && again.stages(plan),
         part: None,
         stages: chosen::stages(plan),

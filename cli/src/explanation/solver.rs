@@ -103,7 +103,11 @@ impl<'a> Solver<'a> {
     }
 }
 
-/// The structure of a placement, also where there is none.
+/// The structure of a placement in words, also where there is none.
 pub(super) fn shape(placement: Option<&Placement>) -> String {
-    placement.map_or_else(|| "does not fit".to_owned(), structure)
+    match placement {
+        None => "no plan".to_owned(),
+        Some(one) if one.stages.len() == 1 => format!("one stage of {}", structure(one)),
+        Some(several) => format!("stages of {}", structure(several)),
+    }
 }

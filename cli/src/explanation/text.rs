@@ -35,7 +35,10 @@ pub(crate) fn text(explanation: &Explanation) -> String {
     if !explanation.current {
         text.push_str("  note      this build plans otherwise: compile again\n");
     }
-    let _ = writeln!(text, "  {} plans were made for this", explanation.solved);
+    let _ = match explanation.solved {
+        1 => writeln!(text, "  1 plan was made for this"),
+        many => writeln!(text, "  {many} plans were made for this"),
+    };
     text
 }
 

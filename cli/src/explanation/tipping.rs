@@ -32,20 +32,16 @@ const VARIED: &[(Figure, bool)] = &[
 /// How far a figure goes, in two steps.
 const STEPS: [u64; 2] = [4, 16];
 
-/// Most plans for all tipping points.
-const MOST: usize = 64;
-
-/// Two values closer than one in so many are one tipping point.
-const APART: u64 = 400;
+/// Values no further apart than one in so many are one tipping point. From a step of four, eight more plans find it.
+const APART: u64 = 100;
 
 /// Tipping points of every figure that the fleet has one value of.
 pub(super) fn all(solver: &Solver<'_>, now: &Placement) -> Result<Vec<Tipping>, Failure> {
     let ours = shape(Some(now));
-    let until = solver.solved() + MOST;
     let mut found = Vec::new();
     for &(figure, down) in VARIED {
         let Some(value) = figure.current(&solver.fleet, &solver.request).filter(|&value| value > 0) else { continue };
-        let search = Search { solver, figure, ours: &ours, until };
+        let search = Search { solver, figure, ours: &ours };
         if down {
             found.push(search.along(value, false)?);
         }
@@ -58,7 +54,6 @@ struct Search<'a> {
     solver: &'a Solver<'a>,
     figure: Figure,
     ours: &'a str,
-    until: usize,
 }
 
 impl Search<'_> {
@@ -66,7 +61,7 @@ impl Search<'_> {
         let (mut same, mut other) = (now, None);
         for step in STEPS {
             let far = if up { now.saturating_mul(step) } else { (now / step).max(1) };
-            let Some(structure) = self.at(far)? else { break };
+            let structure = self.at(far)?;
             if structure != self.ours {
                 other = Some((far, structure));
                 break;
@@ -79,13 +74,12 @@ impl Search<'_> {
                 break;
             }
             let middle = between(same, far);
-            let Some(structure) = self.at(middle)? else { break };
+            let structure = self.at(middle)?;
             if structure == self.ours { same = middle } else { other = Some((middle, structure)) }
         }
         Ok(self.tipping(now, (up, same), other))
     }
 
-    /// The far end is rounded away, the near end towards today's value: both are as they are said to be.
     fn tipping(&self, now: u64, (up, same): (bool, u64), other: Option<(u64, String)>) -> Tipping {
         let name = FIGURES.iter().find(|known| known.1 == self.figure).map_or("", |known| known.0);
         Tipping {
@@ -98,23 +92,22 @@ impl Search<'_> {
         }
     }
 
-    /// The structure at a value; none when no more plans may be made. A request or a fleet that is refused does not fit.
-    fn at(&self, value: u64) -> Result<Option<String>, Failure> {
-        if self.solver.solved() >= self.until {
-            return Ok(None);
+    /// The structure at a value. Where the request or the fleet is refused, there is no plan.
+    fn at(&self, value: u64) -> Result<String, Failure> {
+        match self.figure.apply(&self.solver.fleet, &self.solver.request, value) {
+            Ok((fleet, request)) => Ok(shape(self.solver.solve(&fleet, &request, None)?.as_ref())),
+            Err(_) => Ok(shape(None)),
         }
-        let Ok((fleet, request)) = self.figure.apply(&self.solver.fleet, &self.solver.request, value) else {
-            return Ok(Some("does not fit".to_owned()));
-        };
-        Ok(Some(shape(self.solver.solve(&fleet, &request, None)?.as_ref())))
     }
 }
 
-/// The value in the middle by factors, strictly between two that differ by more than 1.
+/// The value in the middle by factors, to three significant digits where one lies there, strictly between two that differ by more than 1.
 fn between(a: u64, b: u64) -> u64 {
     let (low, high) = (a.min(b), a.max(b));
     let middle = (low as f64 * high as f64).sqrt().round() as u64;
-    middle.clamp(low + 1, high - 1)
+    let unit = 10_u64.pow(middle.checked_ilog10().unwrap_or(0).saturating_sub(2));
+    let round = middle / unit * unit;
+    if low < round && round < high { round } else { middle.clamp(low + 1, high - 1) }
 }
 
 #[cfg(test)]
@@ -126,6 +119,9 @@ mod tests {
         assert_eq!(between(100, 400), 200);
         assert_eq!(between(400, 100), 200);
         assert_eq!(between(1, 3), 2);
+        assert_eq!(between(101_000, 102_100), 101_549);
+        assert_eq!(between(20_000, 80_000), 40_000);
+        assert_eq!(between(123_456, 130_000), 126_000);
         assert_eq!(between(u64::MAX - 2, u64::MAX), u64::MAX - 1);
     }
 }

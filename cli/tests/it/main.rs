@@ -8,6 +8,7 @@ mod ci;
 mod commands;
 mod determinism;
 mod diff;
+mod explain;
 mod matrix;
 mod mixture;
 mod mutants;
