@@ -4,7 +4,7 @@
 use crate::mixture::mixture;
 use crate::pipeline::{OnDisk, fleet, on_disk, small_request};
 use crate::tiny::{Kind, golden};
-use sailplan_cost_model::CostModel;
+use sailplan_cost_model::{CostModel, parse_fleet, shipped_fleet};
 use sailplan_ir::{ClassId, Fleet, Model, Request, Verified, Verify, form_text, model_text, placement_text};
 use sailplan_planner::{Config, Saturation, growth, place};
 
@@ -57,6 +57,27 @@ fn rules_saturate_and_stay_small() {
 fn tinyllama_on_the_four_card_ring() {
     let model = sailplan_models::load_zoo("tinyllama-1.1b").unwrap().model;
     check("tinyllama-1.1b-x4-ring", &model, &fleet(4, "ring"), &Request::default().verify().unwrap());
+}
+
+/// A shipped model on a shipped fleet, with the default request.
+#[test]
+fn shipped_models_on_shipped_fleets() {
+    for (model, fleet) in [
+        ("tinyllama-1.1b-q4_k_m", "innerjib7ea-mixed-x4-ring"),
+        ("llama-2-7b", "innerjib7ea-x8-mesh"),
+        ("llama-2-7b", "home-cluster-x5"),
+        ("llama-3-8b", "innerjib7ea-mixed-x8-ring"),
+        ("phi-3-mini", "innerjib7ea-x2-star"),
+        ("gemma-2-2b", "innerjib7ea-x4-mesh"),
+        ("qwen3-4b", "popc-16a-x4"),
+        ("qwen3-30b-a3b", "innerjib7ea-x8-ring"),
+        ("mixtral-8x7b", "maintopsail7ea-x8"),
+    ] {
+        let loaded = sailplan_models::load_zoo(model).unwrap().model;
+        let text = shipped_fleet(fleet).unwrap();
+        let case = format!("{model}-{}", fleet.trim_start_matches("innerjib7ea-"));
+        check(&case, &loaded, &parse_fleet(fleet, text).unwrap(), &Request::default().verify().unwrap());
+    }
 }
 
 #[test]

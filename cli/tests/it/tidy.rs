@@ -102,6 +102,7 @@ fn links_in_the_documents_lead_somewhere() {
         "docs/performance.md",
         "docs/plan-format.md",
         "docs/rules.md",
+        "docs/testing.md",
     ];
     for document in documents {
         let path = root().join(document);
