@@ -442,6 +442,29 @@ impl Instruction {
             | Self::HostSend { time, .. } => *time,
         }
     }
+
+    /// The predicted time of one instruction; a repeat has none of its own.
+    pub fn time_mut(&mut self) -> Option<&mut Picoseconds> {
+        match self {
+            Self::Repeat { .. } => None,
+            Self::Kernel { time, .. }
+            | Self::Slice { time, .. }
+            | Self::Collective { time, .. }
+            | Self::Send { time, .. }
+            | Self::Recv { time, .. }
+            | Self::Stream { time, .. }
+            | Self::HostRecv { time, .. }
+            | Self::HostSend { time, .. } => Some(time),
+        }
+    }
+
+    /// Sets its predicted time to nothing; of a repeat, that of everything in its body.
+    pub fn forget_time(&mut self) {
+        match self {
+            Self::Repeat { body, .. } => body.iter_mut().for_each(Self::forget_time),
+            other => other.time_mut().into_iter().for_each(|time| *time = Picoseconds(0)),
+        }
+    }
 }
 
 /// The name of a tensor in one layer.

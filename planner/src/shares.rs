@@ -38,12 +38,15 @@ fn dealt(graph: &Graph, domains: &Domains, ranks: usize, rates: &[Vec<u64>]) -> 
         }
         distinct
     };
-    let covering = |domain: DomainId, lead: DomainId| {
-        let cover = |dealt: Partition| dealt.covering(domains.units(lead), domains.units(domain));
-        dealt(lead).into_iter().map(cover).collect()
-    };
-    let all = (0..domains.count()).map(|index| DomainId(index as u32));
-    all.map(|domain| domains.lead(domain).map_or_else(|| dealt(domain), |lead| covering(domain, lead))).collect()
+    let all = || (0..domains.count()).map(|index| DomainId(index as u32));
+    let led = |domain: DomainId| domains.lead(domain).is_some();
+    let mut options: Vec<Vec<Partition>> =
+        all().map(|domain| if led(domain) { Vec::new() } else { dealt(domain) }).collect();
+    for (domain, lead) in all().filter_map(|domain| Some((domain, domains.lead(domain)?))) {
+        let cover = |dealt: &Partition| dealt.covering(domains.units(lead), domains.units(domain));
+        options[domain.index()] = options[lead.index()].iter().map(cover).collect();
+    }
+    options
 }
 
 /// Granules to deal a domain in: whole blocks, whole units of what covers it, single units.

@@ -1,6 +1,7 @@
 //! Qwen3, Gemma 2 and Phi-3: the one-Sail replay against plain arithmetic in F64 written here from the papers' formulas, and
 //! several Sails against one. There are no golden files of llama.cpp for them.
 
+use crate::arithmetic::{Row, dot, softmax, sum};
 use crate::pipeline::{compiled, fleet, on_disk, replayed, small_request, splits_a_sum, staged};
 use crate::tiny::{Kin, Kind, Tiny};
 use crate::truth::{bits, check};
@@ -33,8 +34,6 @@ fn model(kin: Kin, kind: Kind) -> Tiny {
         _ => base,
     }
 }
-
-type Row = Vec<f64>;
 
 /// The model's formulas, one token after the other, with nothing shared, cut or rounded.
 struct Reference<'a> {
@@ -186,19 +185,6 @@ impl<'a> Reference<'a> {
             sum(&out, &made.iter().map(|value| value * shares[expert] / chosen).collect::<Row>())
         })
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn sum(a: &[f64], b: &[f64]) -> Row {
-    a.iter().zip(b).map(|(a, b)| a + b).collect()
-}
-
-fn softmax(scores: &[f64]) -> Row {
-    let total: f64 = scores.iter().map(|score| score.exp()).sum();
-    scores.iter().map(|score| score.exp() / total).collect()
 }
 
 fn gated(gate: &[f64], up: &[f64], activation: fn(f64) -> f64) -> Row {

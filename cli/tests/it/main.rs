@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write the files that they feed to the program")]
 
 mod architectures;
+mod arithmetic;
 mod calibration;
 mod case_studies;
 mod ci;

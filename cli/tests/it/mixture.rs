@@ -1,6 +1,7 @@
 //! Mixtures of experts: the one-Sail replay against plain arithmetic in F64 written here, and several Sails against one.
 //! There is no golden file of llama.cpp for them.
 
+use crate::arithmetic::{Row, dot, softmax, sum};
 use crate::pipeline::{OnDisk, compiled, fleet, on_disk, replayed, small_request, splits_a_sum, staged};
 use crate::tiny::{Kind, Tiny};
 use crate::truth::{bits, check};
@@ -32,8 +33,6 @@ struct Reference<'a> {
     tiny: &'a Tiny,
     weights: BTreeMap<String, Vec<f64>>,
 }
-
-type Row = Vec<f64>;
 
 impl<'a> Reference<'a> {
     fn new(tiny: &'a Tiny) -> Self {
@@ -118,19 +117,6 @@ impl<'a> Reference<'a> {
         }
         out
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn sum(a: &[f64], b: &[f64]) -> Row {
-    a.iter().zip(b).map(|(a, b)| a + b).collect()
-}
-
-fn softmax(scores: &[f64]) -> Row {
-    let total: f64 = scores.iter().map(|score| score.exp()).sum();
-    scores.iter().map(|score| score.exp() / total).collect()
 }
 
 /// The axes along which the cards of a plan hold slices of a stack.

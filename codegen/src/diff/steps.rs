@@ -111,20 +111,6 @@ pub(crate) fn kernel(instruction: &Instruction) -> Option<&'static str> {
 /// Instructions without their predicted times.
 pub(crate) fn untimed(instructions: &[Instruction]) -> Vec<Instruction> {
     let mut all = instructions.to_vec();
-    all.iter_mut().for_each(forget);
+    all.iter_mut().for_each(Instruction::forget_time);
     all
-}
-
-fn forget(instruction: &mut Instruction) {
-    match instruction {
-        Instruction::Repeat { body, .. } => body.iter_mut().for_each(forget),
-        Instruction::Kernel { time, .. }
-        | Instruction::Slice { time, .. }
-        | Instruction::Collective { time, .. }
-        | Instruction::Send { time, .. }
-        | Instruction::Recv { time, .. }
-        | Instruction::Stream { time, .. }
-        | Instruction::HostRecv { time, .. }
-        | Instruction::HostSend { time, .. } => time.0 = 0,
-    }
 }

@@ -1,10 +1,10 @@
 //! Models with experts: both engines agree, no plan beats the bound, and the bound counts what tokens take.
 
-use crate::random::{fleet, objective};
+use crate::random::{fleet, objective, request_for as request};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, lower_bound};
-use sailplan_ir::{Model, Objective, Picoseconds, Request, Verified, Verify};
+use sailplan_ir::{Model, Objective, Picoseconds, Verified};
 
 /// One layer of Q4_0: an expert has 3 · 512 · `ffn` elements.
 fn mixture(experts: u32, used: u32, ffn: u32) -> Verified<Model> {
@@ -14,10 +14,6 @@ fn mixture(experts: u32, used: u32, ffn: u32) -> Verified<Model> {
          dtypes: Dtypes(default: Q4_0))"
     );
     sailplan_models::from_ron("m.ron", &text).unwrap().model
-}
-
-fn request(batch: u64, objective: Objective) -> Verified<Request> {
-    Request { prompt: 64, generate: 16, context: 128, batch, objective, ..Request::default() }.verify().unwrap()
 }
 
 proptest! {

@@ -33,7 +33,12 @@ pub(crate) fn model(layers: u32, kv_heads: u32, dtype: &str) -> Verified<Model> 
 }
 
 pub(crate) fn request(objective: Objective) -> Verified<Request> {
-    Request { prompt: 64, generate: 16, context: 128, objective, ..Request::default() }.verify().unwrap()
+    request_for(1, objective)
+}
+
+/// As `request`, for so many sequences.
+pub(crate) fn request_for(batch: u64, objective: Objective) -> Verified<Request> {
+    Request { prompt: 64, generate: 16, context: 128, batch, objective, ..Request::default() }.verify().unwrap()
 }
 
 /// The proven objective; `None` when nothing fits.

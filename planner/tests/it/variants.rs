@@ -1,10 +1,10 @@
 //! Models with windows, caps, norms of heads and parallel blocks: both engines agree and no plan beats the bound.
 
-use crate::random::{fleet, objective};
+use crate::random::{fleet, objective, request_for as request};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, lower_bound};
-use sailplan_ir::{Action, Model, Objective, Picoseconds, Program, Request, Verified, Verify};
+use sailplan_ir::{Action, Model, Objective, Picoseconds, Program, Verified};
 use sailplan_planner::{Config, place};
 
 /// Three layers; with `global_every` the second one has no window.
@@ -23,10 +23,6 @@ const FIELDS: [&str; 4] = [
     "window: 9, logit_cap: 3.0,",
     "parallel: true,",
 ];
-
-fn request(batch: u64, objective: Objective) -> Verified<Request> {
-    Request { prompt: 64, generate: 16, context: 128, batch, objective, ..Request::default() }.verify().unwrap()
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, rng_seed: RngSeed::Fixed(14), failure_persistence: None, ..ProptestConfig::default() })]

@@ -58,15 +58,7 @@ pub(crate) fn change(instruction: &mut Instruction, words: &Words, numbers: &mut
 }
 
 fn retime(instruction: &mut Instruction, numbers: &mut Numbers) {
-    if let Instruction::Kernel { time, .. }
-    | Instruction::Slice { time, .. }
-    | Instruction::Collective { time, .. }
-    | Instruction::Send { time, .. }
-    | Instruction::Recv { time, .. }
-    | Instruction::Stream { time, .. }
-    | Instruction::HostRecv { time, .. }
-    | Instruction::HostSend { time, .. } = instruction
-    {
+    if let Some(time) = instruction.time_mut() {
         *time = Picoseconds(numbers.near(time.0));
     }
 }

@@ -99,22 +99,8 @@ fn without_figures(plan: &Plan) -> Plan {
         sail.sustain = None;
         sail.load.iter_mut().for_each(|load| load.time = Picoseconds(0));
         for program in [&mut sail.prefill, &mut sail.decode] {
-            program.instructions.iter_mut().for_each(untimed);
+            program.instructions.iter_mut().for_each(Instruction::forget_time);
         }
     }
     plan
-}
-
-fn untimed(instruction: &mut Instruction) {
-    match instruction {
-        Instruction::Repeat { body, .. } => body.iter_mut().for_each(untimed),
-        Instruction::Kernel { time, .. }
-        | Instruction::Slice { time, .. }
-        | Instruction::Collective { time, .. }
-        | Instruction::Send { time, .. }
-        | Instruction::Recv { time, .. }
-        | Instruction::Stream { time, .. }
-        | Instruction::HostRecv { time, .. }
-        | Instruction::HostSend { time, .. } => *time = Picoseconds(0),
-    }
 }
