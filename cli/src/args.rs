@@ -374,6 +374,8 @@ pub(crate) enum ObjectiveArg {
     Decode,
     /// The prompt.
     Prefill,
+    /// The time between two requests that leave, with as many on their way as there are stages.
+    Throughput,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]

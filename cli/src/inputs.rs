@@ -112,7 +112,9 @@ pub(crate) fn request(workload: &Workload) -> Result<Verified<Request>, Failure>
             ObjectiveArg::Request => Objective::Request,
             ObjectiveArg::Decode => Objective::Decode,
             ObjectiveArg::Prefill => Objective::Prefill,
+            ObjectiveArg::Throughput => Objective::Throughput,
         },
+        in_flight: 1,
     };
     Ok(request.verify()?)
 }

@@ -1,7 +1,7 @@
 //! What a plan says, as one JSON object and as tables: shared by `compile` and `show`.
 
 use sailplan_codegen::{Plan, Resident};
-use sailplan_ir::{Bytes, Picoseconds, SailId, Status, Sustain};
+use sailplan_ir::{Bytes, Objective, Picoseconds, Request, SailId, Status, Sustain};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -83,15 +83,26 @@ pub(crate) struct MemorySummary {
     pub(crate) capacity: u64,
 }
 
+/// Tokens a second: of decode alone, one request after the other; or, where requests follow each other through the
+/// stages, of all tokens generated, prefill included (of the prompts where nothing is generated).
+fn throughput(estimate: &sailplan_ir::Estimate, request: &Request) -> f64 {
+    let (tokens, time) = match request.objective {
+        Objective::Throughput if request.generate == 0 => (request.prompt, estimate.objective),
+        Objective::Throughput => (request.generate, estimate.objective),
+        Objective::Request | Objective::Decode | Objective::Prefill => (1, estimate.decode),
+    };
+    if time.0 > 0 { (request.batch * tokens) as f64 / time.seconds() } else { 0.0 }
+}
+
 /// The figures of an estimate.
-pub(crate) fn estimate(estimate: &sailplan_ir::Estimate, batch: u64) -> EstimateSummary {
+pub(crate) fn estimate(estimate: &sailplan_ir::Estimate, request: &Request) -> EstimateSummary {
     let decode = estimate.decode.seconds();
     let parts = estimate.by_resource;
     EstimateSummary {
         request_s: estimate.request.seconds(),
         prefill_s: estimate.prefill.seconds(),
         decode_s_per_token: decode,
-        throughput_tokens_per_s: if decode > 0.0 { batch as f64 / decode } else { 0.0 },
+        throughput_tokens_per_s: throughput(estimate, request),
         ready_s: estimate.ready.seconds(),
         lower_bound_s: estimate.lower_bound.seconds(),
         by_resource: ResourceSummary {
@@ -112,7 +123,7 @@ pub(crate) fn summary(plan: &Plan) -> Summary {
         fleet: plan.fleet.name.clone(),
         digest: plan.digest.clone(),
         objective: plan.objective.to_string(),
-        estimate: estimate(&plan.estimate, plan.request.batch),
+        estimate: estimate(&plan.estimate, &plan.request),
         certificate: CertificateSummary {
             status: certificate.status,
             method: certificate.method.clone(),
@@ -199,8 +210,21 @@ pub(crate) fn text(plan: &Plan) -> String {
     let estimate = &plan.estimate;
     let _ = writeln!(text, "  prefill   {}", estimate.prefill);
     let rate = figures.estimate.throughput_tokens_per_s;
-    let _ = writeln!(text, "  decode    {} a token ({rate:.2} tokens/s)", estimate.decode);
-    let _ = writeln!(text, "  request   {}  = {}", estimate.request, resources(plan));
+    if request.objective == Objective::Throughput {
+        let _ = writeln!(text, "  decode    {} a token", estimate.decode);
+        let _ = writeln!(text, "  request   {}", estimate.request);
+        let requests = if request.in_flight == 1 { "request" } else { "requests" };
+        let _ = writeln!(
+            text,
+            "  period    {} with {} {requests} in flight ({rate:.2} tokens/s)  = {}",
+            estimate.objective,
+            request.in_flight,
+            resources(plan)
+        );
+    } else {
+        let _ = writeln!(text, "  decode    {} a token ({rate:.2} tokens/s)", estimate.decode);
+        let _ = writeln!(text, "  request   {}  = {}", estimate.request, resources(plan));
+    }
     let _ = writeln!(text, "  ready     {} to load", estimate.ready);
     let _ = writeln!(text, "  bound     {} for any plan on this fleet", estimate.lower_bound);
     if let Some(Sustain { prefill, decode }) = sustain(plan) {

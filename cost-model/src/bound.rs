@@ -4,29 +4,49 @@
 //! the routing that prices assume.
 
 use crate::{CostModel, Local, Phase, work};
-use sailplan_ir::{Bytes, BytesPerSecond, Dim, Extents, Graph, Model, Node, Op, Picoseconds, Role, SailId, TensorId};
+use sailplan_ir::{
+    Attachment, Bytes, BytesPerSecond, Dim, Extents, Graph, Model, Node, Objective, Op, Picoseconds, Role, SailId,
+    TensorId,
+};
 
 /// The bound on a whole objective: for each step, the bytes of the logits' product over the sum of all memory rates, plus
 /// all other bytes either at the fastest card's rate, or over the sum plus the shortest latency of a link; plus the
-/// host's logits, once for the prompt and once a decode step.
+/// host's logits, once for the prompt and once a decode step. Steps that do not wait for each other (further chunks of a
+/// prompt, requests on their way at once) share the cards: their bytes go over the sum of all rates, and a host's link that
+/// all share carries every request's logits.
 #[must_use]
 pub fn lower_bound(costs: &CostModel<'_>, model: &Model) -> Picoseconds {
     let request = costs.request;
     let (prefill, decode) = request.weights();
     let logits = model.graph.output().map_or(Bytes(0), |id| model.graph[id].bytes(costs.extents(Phase::Decode)));
     let host = costs.host(&[logits]);
-    let step = |phase: Phase| read(costs, model, phase);
-    step(Phase::Prefill) * prefill.saturating_mul(request.chunks())
-        + host * prefill
-        + (step(Phase::Decode) + host) * decode
+    let further = request.chunks() - 1;
+    if request.objective == Objective::Throughput {
+        let reads =
+            together(costs, model, Phase::Prefill) * request.chunks() + together(costs, model, Phase::Decode) * decode;
+        let shared = costs.fleet.host.attachment == Attachment::Shared;
+        return if shared { reads.max(host * (prefill + decode)) } else { reads };
+    }
+    (read(costs, model, Phase::Prefill) + together(costs, model, Phase::Prefill) * further + host) * prefill
+        + (read(costs, model, Phase::Decode) + host) * decode
+}
+
+/// Reading what one step touches with all cards at once.
+fn together(costs: &CostModel<'_>, model: &Model, phase: Phase) -> Picoseconds {
+    let (before, last) = touched(costs, model, phase);
+    sum_of_rates(costs).time(before + last)
+}
+
+fn sum_of_rates(costs: &CostModel<'_>) -> BytesPerSecond {
+    let rates = costs.fleet.ids().map(|sail: SailId| costs.kind(sail).bandwidth.0);
+    BytesPerSecond(rates.fold(0, u64::saturating_add))
 }
 
 /// Reading what one step touches.
 fn read(costs: &CostModel<'_>, model: &Model, phase: Phase) -> Picoseconds {
     let fleet = costs.fleet;
-    let rates: Vec<u64> = fleet.ids().map(|sail: SailId| fleet.kind(sail).bandwidth.0).collect();
-    let fastest = BytesPerSecond(rates.iter().copied().max().unwrap_or(0));
-    let together = BytesPerSecond(rates.into_iter().fold(0, u64::saturating_add));
+    let fastest = BytesPerSecond(fleet.ids().map(|sail| fleet.kind(sail).bandwidth.0).max().unwrap_or(0));
+    let together = sum_of_rates(costs);
     let latency = fleet.wires().iter().map(|wire| wire.latency).min().unwrap_or_default();
     let (before, last) = touched(costs, model, phase);
     fastest.time(before).min(together.time(before) + latency) + together.time(last)

@@ -26,6 +26,7 @@ pub use table::TableRow;
 pub use tile_heuristic::{Counting, Tile, TileFleet, TileStrategy, pick_strategy, tile_costs};
 
 use sailplan_ir::{Bytes, DType, Extents, Fleet, Op, Picoseconds, Request, Resources, SailId, SailKind, Verified};
+use std::rc::Rc;
 
 /// Prices for one fleet and one request.
 pub struct CostModel<'a> {
@@ -34,7 +35,7 @@ pub struct CostModel<'a> {
     /// The request.
     pub request: &'a Verified<Request>,
     /// Links and collectives.
-    pub links: Collectives,
+    pub links: Rc<Collectives>,
     /// For each card, its kind and the number of that kind.
     kinds: Vec<(u16, &'a SailKind)>,
 }
@@ -54,7 +55,13 @@ impl<'a> CostModel<'a> {
     pub fn new(fleet: &'a Verified<Fleet>, request: &'a Verified<Request>) -> Self {
         let number = |name: &str| fleet.kinds.keys().position(|known| known == name).unwrap_or(0) as u16;
         let kinds = fleet.ids().map(|sail| (number(fleet.kind_name(sail)), fleet.kind(sail))).collect();
-        Self { fleet, request, links: Collectives::new(fleet), kinds }
+        Self { fleet, request, links: Rc::new(Collectives::new(fleet)), kinds }
+    }
+
+    /// The same fleet for another request; what is known of its links stays known.
+    #[must_use]
+    pub fn for_request<'b>(&'b self, request: &'b Verified<Request>) -> CostModel<'b> {
+        CostModel { fleet: self.fleet, request, links: Rc::clone(&self.links), kinds: self.kinds.clone() }
     }
 
     /// The kind of a card.

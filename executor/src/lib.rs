@@ -29,7 +29,7 @@ pub use error::{Fault, ReplayError};
 pub use replay::replay;
 pub use session::{Measured, Progress, Report, SailTime, Session};
 pub use simulate::{
-    CardTime, Medium, MediumTime, Occupation, Progression, Simulation, SimulationError, Span, Timeline, Vertex,
-    predicted, simulate, traced,
+    CardTime, Medium, MediumTime, Occupation, Progression, Simulation, SimulationError, Span, Steady, Timeline, Vertex,
+    predicted, predicted_steady, simulate, steady, traced,
 };
 pub use transport::{Pulse, Tag, Threads, Transport, rounded};

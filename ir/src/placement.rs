@@ -15,6 +15,8 @@ pub struct Placement {
     pub loads: Vec<Load>,
     /// Cards without work.
     pub unused: Vec<SailId>,
+    /// Requests on their way at once, for whose caches there is room.
+    pub in_flight: u64,
     /// How the search ended.
     pub certificate: Certificate,
     /// What it is predicted to take.

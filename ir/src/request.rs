@@ -24,6 +24,19 @@ pub struct Request {
     pub cache: DType,
     /// What is minimised.
     pub objective: Objective,
+    /// Requests on their way at once, each with caches of its own side by side. More than one only for throughput, where
+    /// the planner chooses it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub in_flight: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_one(count: &u64) -> bool {
+    *count == 1
 }
 
 /// Type that crosses the links between cards.
@@ -60,6 +73,8 @@ pub enum Objective {
     Decode,
     /// The prompt.
     Prefill,
+    /// The time between two requests that leave a fleet with as many on their way as there are stages.
+    Throughput,
 }
 
 impl fmt::Display for Objective {
@@ -68,6 +83,7 @@ impl fmt::Display for Objective {
             Self::Request => "request",
             Self::Decode => "decode",
             Self::Prefill => "prefill",
+            Self::Throughput => "throughput",
         })
     }
 }
@@ -83,6 +99,7 @@ impl Default for Request {
             wire: Wire::F32,
             cache: DType::F32,
             objective: Objective::Request,
+            in_flight: 1,
         }
     }
 }
@@ -105,7 +122,7 @@ impl Request {
     pub fn prefill_limit(&self) -> Extents {
         Extents {
             tokens: self.chunk_tokens().saturating_mul(self.batch),
-            context: self.context.saturating_mul(self.batch),
+            context: self.held_context(),
             outputs: self.batch,
         }
     }
@@ -113,7 +130,12 @@ impl Request {
     /// The largest step of the decode program.
     #[must_use]
     pub fn decode_limit(&self) -> Extents {
-        Extents { tokens: self.batch, context: self.context.saturating_mul(self.batch), outputs: self.batch }
+        Extents { tokens: self.batch, context: self.held_context(), outputs: self.batch }
+    }
+
+    /// Positions that caches hold: of every sequence of every request on its way.
+    fn held_context(&self) -> u64 {
+        self.context.saturating_mul(self.batch).saturating_mul(self.in_flight)
     }
 
     /// The step that a prefill pass is priced as: chunks are even, and each sees the average end of their contexts.
@@ -167,7 +189,7 @@ impl Request {
     #[must_use]
     pub fn weights(&self) -> (u64, u64) {
         match self.objective {
-            Objective::Request => (1, self.generate),
+            Objective::Request | Objective::Throughput => (1, self.generate),
             Objective::Decode => (0, 1),
             Objective::Prefill => (1, 0),
         }

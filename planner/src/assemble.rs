@@ -3,6 +3,7 @@
 use crate::dynamic::{Cut, wanted};
 use crate::front::{Detail, Point};
 use crate::load::load_plan;
+use crate::pace::Pace;
 use crate::space::{Space, sails};
 use crate::stage::{Counts, mix};
 use crate::stream::unavoidable;
@@ -29,40 +30,43 @@ pub(crate) fn holds(space: &Space<'_>, stages: &[Filled]) -> bool {
     stages.iter().all(|(cut, counts)| space.holds(&cut.group, counts))
 }
 
-/// Sums of a placement in both phases.
-#[derive(Default)]
-struct Totals {
-    prefill: Resources,
-    decode: Resources,
-}
+/// What a stage takes for one prefill pass and for one decode step.
+type Times = [Resources; 2];
 
 /// The placement of these stages; the certificate is filled in by the caller.
 pub(crate) fn assemble(space: &Space<'_>, stages: &[Filled]) -> Placement {
-    let mut totals = Totals::default();
+    let mut times: Vec<Times> = Vec::new();
     let mut made: Vec<Stage> = Vec::new();
     for (cut, counts) in stages {
-        let hop = made.last().map(|before| hop(space, before, cut, &mut totals));
-        made.push(stage(space, cut, counts, hop, &mut totals));
+        let mut taken = Times::default();
+        let hop =
+            made.last().zip(times.last_mut()).map(|(before, sender)| hop(space, (before, sender), cut, &mut taken));
+        made.push(stage(space, cut, counts, hop, &mut taken));
+        times.push(taken);
     }
     let busy: Vec<SailId> = made.iter().flat_map(|stage| stage.sails.iter().copied()).collect();
     let unused = space.costs.fleet.ids().filter(|sail| !busy.contains(sail)).collect();
     let (loads, ready) = load_plan(space.costs, space.model, &made);
-    let estimate = estimate(space, &totals, ready);
+    let estimate = estimate(space, &times, ready);
     let certificate = Certificate {
         status: Status::OutOfBudget,
         method: String::new(),
         space: String::new(),
         bound: estimate.lower_bound,
     };
-    Placement { stages: made, loads, unused, certificate, estimate }
+    let in_flight = space.costs.request.in_flight;
+    Placement { stages: made, loads, unused, in_flight, certificate, estimate }
 }
 
-fn hop(space: &Space<'_>, before: &Stage, cut: &Cut, totals: &mut Totals) -> Hop {
+/// The sender is not free before the message has left; spreading it is the receivers' work.
+fn hop(space: &Space<'_>, (before, sender): (&Stage, &mut Times), cut: &Cut, taken: &mut Times) -> Hop {
     let from = before.sails[before.sails.len() - 1];
     let message = space.message(from, SailId(cut.group.start as u16));
     let spread = space.broadcast(&cut.group);
-    totals.prefill.link += message.prefill + spread.prefill;
-    totals.decode.link += message.decode + spread.decode;
+    sender[0].link += message.prefill;
+    sender[1].link += message.decode;
+    taken[0].link += spread.prefill;
+    taken[1].link += spread.decode;
     Hop {
         from,
         prefill: (message.prefill, spread.prefill),
@@ -71,7 +75,7 @@ fn hop(space: &Space<'_>, before: &Stage, cut: &Cut, totals: &mut Totals) -> Hop
     }
 }
 
-fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, totals: &mut Totals) -> Stage {
+fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, taken: &mut Times) -> Stage {
     let front = space.front(&cut.group);
     let mut left = counts.clone();
     let mut choices: Vec<(usize, usize)> = Vec::new();
@@ -81,9 +85,8 @@ fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, totals
         // Every segment of the stage is counted once, so a point is left.
         let point = left[class].iter().position(|&count| count > 0).unwrap_or(0);
         left[class][point] = left[class][point].saturating_sub(1);
-        let [prefill, decode] = front[class][point].totals(space.detail(&cut.group, class, point));
-        totals.prefill += prefill;
-        totals.decode += decode;
+        let segment = front[class][point].totals(space.detail(&cut.group, class, point));
+        taken.iter_mut().zip(segment).for_each(|(taken, time)| *taken += time);
         let index = choices.iter().position(|known| *known == (class, point)).unwrap_or_else(|| {
             choices.push((class, point));
             choices.len() - 1
@@ -131,11 +134,14 @@ fn choice(point: &Point, detail: &Detail) -> Choice {
     }
 }
 
-fn estimate(space: &Space<'_>, totals: &Totals, ready: Picoseconds) -> Estimate {
+/// Chunks follow each other through the stages; the steps of decode wait for each other.
+fn estimate(space: &Space<'_>, stages: &[Times], ready: Picoseconds) -> Estimate {
     let request = space.costs.request;
-    let prefill = totals.prefill.total() * request.chunks();
-    let decode = totals.decode.total();
-    let by_resource = space.weighted_resources(totals.prefill, totals.decode);
+    let once = |phase: usize| stages.iter().map(move |stage| stage[phase].total());
+    let slowest = once(0).max().unwrap_or_default();
+    let prefill = once(0).sum::<Picoseconds>() + slowest * (request.chunks() - 1);
+    let decode = once(1).sum();
+    let by_resource = space.whole(stages);
     Estimate {
         request: prefill + decode * request.generate,
         prefill,
@@ -148,8 +154,11 @@ fn estimate(space: &Space<'_>, totals: &Totals, ready: Picoseconds) -> Estimate 
 }
 
 /// The proven bound on the objective when only the engine ran and some mix was not exact: each segment at its fastest
-/// point, without hops, and what must be streamed.
+/// point, without hops, and what must be streamed. It says nothing where stages work side by side.
 pub(crate) fn relaxed(space: &Space<'_>) -> Picoseconds {
+    if space.pace() != Pace::Sum {
+        return Picoseconds(0);
+    }
     let fastest = |class: usize| {
         let groups = space.groups();
         let points = groups.iter().filter_map(|group| space.front(group)[class].first());

@@ -17,10 +17,11 @@ struct Counter {
 }
 
 impl Budget {
-    /// What the pins of a space count. Limits that no chain can break are not counted.
+    /// What pins and the space itself count. Limits that no chain can break are not counted.
     pub(crate) fn new(space: &Space<'_>) -> Self {
         let longest = space.cards.min(space.model.segments.len());
         let (least, most) = space.limits.map_or((0, usize::MAX), |limits| limits.stages.clone().into_inner());
+        let most = most.min(space.stages);
         let stages = Counter { least: least.min(longest + 1), most: (most < longest).then_some(most) };
         let most = space.limits.map_or(usize::MAX, |limits| limits.sails);
         Self { stages, cards: Counter { least: 0, most: (most < space.cards).then_some(most) } }

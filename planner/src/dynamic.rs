@@ -2,6 +2,9 @@
 //! them. Exact over stages on intervals of the link order, as far as each stage's mix of points is.
 
 use crate::budget::Budget;
+use crate::front::Point;
+use crate::pace::{Pace, Toll};
+use crate::paced;
 use crate::repertoire::Repertoire;
 use crate::space::{Interval, Space};
 use crate::stage::mix;
@@ -51,6 +54,10 @@ pub(crate) fn solve(space: &Space<'_>) -> Option<Chain> {
 }
 
 fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<Cut>)> {
+    if space.pace() == Pace::Sum { summed(space, stages) } else { paced::best(space, stages) }
+}
+
+fn summed(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<Cut>)> {
     let segments = space.model.segments.len();
     let budget = Budget::new(space);
     // reached[end]: with the last stage ending at `end`.
@@ -138,12 +145,12 @@ fn extend(stages: &mut Stages<'_>, arriving: &Arriving<'_>, group: &Interval, re
             if !arriving.allowed[last - 1] {
                 break;
             }
-            let Some(cost) = stages.cost(group, first..last, &mut known) else { break };
+            let Some(toll) = stages.toll(group, first..last, &mut known) else { break };
             let from = (from, arriving.spent);
-            improve(slot, Reached { objective: before + cost, start: group.start, from, first_segment: first });
+            improve(slot, Reached { objective: before + toll.cost, start: group.start, from, first_segment: first });
         }
     }
-    stages.known.insert(stages.space.key(group), known);
+    stages.put(group, known);
 }
 
 /// As `extend` where memory is left out of account: a stage then costs the sum of its segments, so the best first segment
@@ -183,7 +190,7 @@ fn trace(reached: &[Row], (end, spent): (usize, usize), segments: usize) -> Vec<
 }
 
 /// Costs of stages, remembered by group and by number of segments of each class.
-struct Stages<'a> {
+pub(crate) struct Stages<'a> {
     space: &'a Space<'a>,
     /// For each run of segments, a number that it shares with those that have as many of each class.
     alike: Vec<Vec<usize>>,
@@ -205,8 +212,18 @@ enum Mixes {
     Fastest,
 }
 
-/// A cost, once it has been asked for.
-type Known = Option<Option<Picoseconds>>;
+/// A toll, once it has been asked for.
+type Known = Option<Option<Toll>>;
+
+/// Tolls of runs of segments on one group.
+pub(crate) struct Runs {
+    group: Interval,
+    /// For each first segment, one past the last that may run with it.
+    until: Vec<usize>,
+    /// Where memory is left out of account, tolls of all segments before one.
+    sums: Vec<Toll>,
+    known: Vec<Known>,
+}
 
 impl<'a> Stages<'a> {
     fn new(space: &'a Space<'a>, mixes: Mixes) -> Self {
@@ -230,36 +247,89 @@ impl<'a> Stages<'a> {
         Self { space, alike, wanted, known: BTreeMap::new(), mixes, least, exact: true }
     }
 
-    /// The costs known on a group, to be put back.
+    /// The runs of segments on a group, to be put back.
+    pub(crate) fn runs(&mut self, group: &Interval) -> Runs {
+        let space = self.space;
+        let segments = space.model.segments.iter();
+        let front = space.front(group);
+        let mut allowed = space.allowed(group);
+        let mut sums = vec![Toll::default()];
+        if space.relaxed {
+            let fastest: Vec<Option<Toll>> = (0..front.len())
+                .map(|class| (!front[class].is_empty()).then(|| space.toll_at(group, class, 0)))
+                .collect();
+            for (segment, allowed) in segments.zip(&mut allowed) {
+                let toll = fastest[segment.class.index()];
+                *allowed &= toll.is_some();
+                sums.push(sums[sums.len() - 1] + toll.unwrap_or_default());
+            }
+        }
+        let mut until = vec![0; allowed.len()];
+        for first in (0..allowed.len()).rev() {
+            let next = until.get(first + 1).copied().filter(|&next| next > 0).unwrap_or(first + 1);
+            until[first] = if allowed[first] { next } else { 0 };
+        }
+        let known = if space.relaxed { Vec::new() } else { self.take(group) };
+        Runs { group: group.clone(), until, sums, known }
+    }
+
+    /// The toll of a run of segments; `None` where it, and any longer one, does not fit.
+    pub(crate) fn of(&mut self, runs: &mut Runs, first: usize, last: usize) -> Option<Toll> {
+        if last > runs.until[first] {
+            return None;
+        }
+        if self.space.relaxed {
+            let (before, after) = (runs.sums[first], runs.sums[last]);
+            return Some(Toll { cost: after.cost - before.cost, load: after.load - before.load });
+        }
+        self.toll(&runs.group.clone(), first..last, &mut runs.known)
+    }
+
+    pub(crate) fn put_back(&mut self, runs: Runs) {
+        if !self.space.relaxed {
+            self.put(&runs.group, runs.known);
+        }
+    }
+
+    fn put(&mut self, group: &Interval, known: Vec<Known>) {
+        self.known.insert(self.space.key(group), known);
+    }
+
+    /// The tolls known on a group, to be put back.
     fn take(&mut self, group: &Interval) -> Vec<Known> {
         self.known.remove(&self.space.key(group)).unwrap_or_else(|| vec![None; self.wanted.len()])
     }
 
-    fn cost(&mut self, group: &Interval, segments: Range<usize>, known: &mut [Known]) -> Option<Picoseconds> {
+    fn toll(&mut self, group: &Interval, segments: Range<usize>, known: &mut [Known]) -> Option<Toll> {
         let number = self.alike[segments.start][segments.len() - 1];
-        if let Some(cost) = known[number] {
-            return cost;
+        if let Some(toll) = known[number] {
+            return toll;
         }
         let found = mix(self.space, group, &self.wanted[number]);
         let exact = found.as_ref().is_some_and(|mix| mix.exact);
         self.exact &= exact || found.is_none() && self.fastest(group, number).is_none();
-        let cost = match self.mixes {
+        let toll = match self.mixes {
             Mixes::Fastest if !exact => self.fastest(group, number),
-            _ => found.map(|mix| mix.objective),
+            _ => found.map(|mix| self.space.toll(group, &mix.counts)),
         };
-        known[number] = Some(cost);
-        cost
+        known[number] = Some(toll);
+        toll
     }
 
-    fn fastest(&self, group: &Interval, number: usize) -> Option<Picoseconds> {
+    fn fastest(&self, group: &Interval, number: usize) -> Option<Toll> {
         let wanted = &self.wanted[number];
         let needed: Bytes = wanted.iter().zip(&self.least).map(|(&count, &bytes)| bytes.times(count)).sum();
         let room: Bytes = group.clone().map(|card| self.space.capacity(SailId(card as u16))).sum();
         if needed > room && !self.space.stream {
             return None;
         }
-        let points = self.space.front(group).iter().zip(wanted).filter(|(_, count)| **count > 0);
-        points.map(|(points, &count)| Some(points.first()?.objective * count)).sum()
+        let front = self.space.front(group).iter().enumerate();
+        let least = |(class, points): (usize, &Vec<Point>)| {
+            let tolls = || (0..points.len()).map(|index| self.space.toll_at(group, class, index));
+            let cost = tolls().map(|toll| toll.cost).min()?;
+            Some(Toll { cost, load: tolls().map(|toll| toll.load).min()? } * wanted[class])
+        };
+        front.filter(|(class, _)| wanted[*class] > 0).map(least).sum()
     }
 }
 

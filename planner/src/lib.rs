@@ -8,6 +8,8 @@ mod assemble;
 #[cfg(test)]
 mod audit;
 mod baselines;
+#[cfg(test)]
+mod brute;
 mod budget;
 #[cfg(test)]
 mod checks;
@@ -19,6 +21,8 @@ mod front;
 mod language;
 mod load;
 mod outcome;
+mod pace;
+mod paced;
 mod paths;
 mod pins;
 #[cfg(test)]
@@ -36,6 +40,7 @@ mod space;
 mod stage;
 mod stream;
 mod table;
+mod throughput;
 mod trellis;
 
 pub use baselines::{Baseline, Simpler, baselines};
@@ -46,11 +51,14 @@ pub use saturate::Saturation;
 pub use space::Family;
 
 use assemble::Filled;
+use pace::Pace;
 use pins::Limits;
 use reasons::{fits_in_all, no_plan, reasons};
 use repertoire::Repertoire;
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Certificate, ClassId, Graph, LayerClass, Model, Picoseconds, Pin, Placement, Status, Verified};
+use sailplan_ir::{
+    Certificate, ClassId, Graph, LayerClass, Model, Objective, Picoseconds, Pin, Placement, Status, Verified,
+};
 use space::{Interval, Manner, Scope, Space};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -135,47 +143,76 @@ struct Effort<'a> {
 }
 
 fn search(model: &Verified<Model>, costs: &CostModel<'_>, effort: Effort<'_>) -> Result<Outcome, PlaceError> {
-    let config = effort.config;
-    let limits = pins::resolve(config.pins, model, costs.fleet, effort.round)?;
-    fits_in_all(model, costs, (config.family, &limits), config.stream)?;
+    let limits = pins::resolve(effort.config.pins, model, costs.fleet, effort.round)?;
+    let family = effort.config.family;
+    fits_in_all(model, costs, (family, &limits), effort.config.stream)?;
     let Some(repertoires) = pinned(model, costs, &limits).map_err(PlaceError::Internal)? else {
-        return Err(PlaceError::NoPlan(reasons(model, costs, (config.family, &limits))));
+        return Err(PlaceError::NoPlan(reasons(model, costs, (family, &limits))));
     };
-    let build = |relaxed| {
-        let limits = Some(&limits);
-        let (family, stream, groups) = (config.family, config.stream, effort.groups.clone());
-        let scope = Scope { family, relaxed, stream, groups, limits, ..Scope::default() };
-        Space::new(model, costs, &repertoires, scope, config.progress).map_err(PlaceError::Internal)
-    };
-    let mut space = build(true)?;
-    let mut chain = dynamic::solve(&space);
-    let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
-    if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
-        space = build(false)?;
-        chain = dynamic::solve(&space);
-        engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
+    let ground = Ground { model, limits, repertoires, effort };
+    match costs.request.objective {
+        Objective::Throughput => throughput::search(&ground, costs),
+        Objective::Request | Objective::Decode | Objective::Prefill => ground.search(costs, None),
     }
-    let mut search = figures(&repertoires, &space);
-    let solved = if config.prove || !effort.engine_only && program::small(&space) {
-        if let Some(report) = config.progress {
-            report(Progress::Program);
+}
+
+/// What searches for one model on one fleet have in common.
+struct Ground<'a> {
+    model: &'a Verified<Model>,
+    limits: Limits,
+    /// By layer class.
+    repertoires: Vec<Repertoire>,
+    effort: Effort<'a>,
+}
+
+impl Ground<'_> {
+    /// The space of placements with no more stages than this, with memory left out of account or not.
+    fn space<'a>(
+        &'a self,
+        costs: &'a CostModel<'a>,
+        stages: Option<usize>,
+        relaxed: bool,
+    ) -> Result<Space<'a>, PlaceError> {
+        let (config, groups) = (self.effort.config, self.effort.groups.clone());
+        let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
+        let scope = Scope { family, relaxed, stream, groups, limits, stages, ..Scope::default() };
+        Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
+    }
+
+    /// The best placement with no more stages than this. Memory is only looked at when the best one without a look at it
+    /// does not fit.
+    fn search(&self, costs: &CostModel<'_>, stages: Option<usize>) -> Result<Outcome, PlaceError> {
+        let config = self.effort.config;
+        let mut space = self.space(costs, stages, true)?;
+        let mut chain = dynamic::solve(&space);
+        let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
+        if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
+            space = self.space(costs, stages, false)?;
+            chain = dynamic::solve(&space);
+            engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         }
-        Some(program::solve(&space).map_err(PlaceError::Internal)?)
-    } else {
-        None
-    };
-    if let Some(solved) = &solved {
-        (search.columns, search.rows) = (solved.columns, solved.rows);
+        let mut search = figures(&self.repertoires, &space);
+        let solved = if config.prove || !self.effort.engine_only && program::small(&space) {
+            if let Some(report) = config.progress {
+                report(Progress::Program);
+            }
+            Some(program::solve(&space).map_err(PlaceError::Internal)?)
+        } else {
+            None
+        };
+        if let Some(solved) = &solved {
+            (search.columns, search.rows) = (solved.columns, solved.rows);
+        }
+        // Without a chain nothing was found, which says as much as the fronts do.
+        let exact = chain.as_ref().map_or(space.complete, |chain| chain.exact);
+        let bound = chain.as_ref().map_or(Picoseconds(0), |chain| chain.bound);
+        let proven = solved.map(|solved| solved.stages);
+        let placement = decide(&space, engine, proven, (exact, bound))?.ok_or_else(|| no_plan(&space))?;
+        if config.prove {
+            certify_forms(&space, &placement).map_err(PlaceError::Internal)?;
+        }
+        Ok(Outcome { placement, search })
     }
-    // Without a chain nothing was found, which says as much as the fronts do.
-    let exact = chain.as_ref().map_or(space.complete, |chain| chain.exact);
-    let bound = chain.as_ref().map_or(Picoseconds(0), |chain| chain.bound);
-    let proven = solved.map(|solved| solved.stages);
-    let placement = decide(&space, engine, proven, (exact, bound))?.ok_or_else(|| no_plan(&space))?;
-    if config.prove {
-        certify_forms(&space, &placement).map_err(PlaceError::Internal)?;
-    }
-    Ok(Outcome { placement, search })
 }
 
 /// The fastest form of every class on every group in use, once more by integer program.
@@ -208,6 +245,8 @@ pub(crate) fn evaluate_as(
     stages: &[(Range<usize>, Range<usize>)],
     manner: Manner,
 ) -> Result<Placement, PlaceError> {
+    let request = throughput::of_stages(costs.request, stages.len())?;
+    let costs = &costs.for_request(&request);
     let family = Family { largest: None, cards: stages.iter().map(|stage| stage.0.end).max() };
     let limits = Limits::none(costs.fleet.size(), model.classes.len());
     fits_in_all(model, costs, (family, &limits), false)?;
@@ -290,7 +329,12 @@ fn decide(
     let ended = |placement: Placement, status, method: &str, bound| {
         let base =
             "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates";
-        let space = format!("{base}{room}{streaming}{pins}");
+        let chunks = match space.pace() {
+            Pace::Overlap { .. } => ", each layer as if chunks came one by one",
+            Pace::Period => ", as many requests on their way as stages",
+            Pace::Sum => "",
+        };
+        let space = format!("{base}{chunks}{room}{streaming}{pins}");
         Placement { certificate: Certificate { status, method: method.to_owned(), space, bound }, ..placement }
     };
     let Some(proven) = proven else {

@@ -4,6 +4,7 @@
 
 use crate::dynamic::Cut;
 use crate::front::Point;
+use crate::pace::{Pace, Toll};
 use crate::solver;
 use crate::space::{Interval, Space};
 use crate::stage::Counts;
@@ -17,10 +18,17 @@ const SMALL: usize = 1500;
 /// The same where layers may be streamed: what fills the last byte of every card takes the solver much longer.
 const SMALL_STREAMED: usize = 500;
 
+/// The same where stages work side by side: what holds for the slowest says little about the others.
+const SMALL_PACED: usize = 150;
+
 /// Whether the program is solved without being asked for.
 pub(crate) fn small(space: &Space<'_>) -> bool {
-    let streamed = space.stream && !space.relaxed;
-    columns(space) <= if streamed { SMALL_STREAMED } else { SMALL }
+    let most = match (space.pace(), space.stream && !space.relaxed) {
+        (Pace::Sum, false) => SMALL,
+        (Pace::Sum, true) => SMALL_STREAMED,
+        (Pace::Overlap { .. } | Pace::Period, _) => SMALL_PACED,
+    };
+    columns(space) <= most
 }
 
 /// Consecutive segments of one class.
@@ -56,6 +64,25 @@ struct Builder<'a> {
     columns: usize,
     rows: Vec<Constraint>,
     objective: Expression,
+    /// By card, the load of the stage that ends there, where loads count.
+    loads: Vec<Expression>,
+    /// Picoseconds of one unit of time in the program.
+    unit: f64,
+}
+
+/// The unit of time: a microsecond; where the largest load is looked for, a thousandth of the slowest segment, because rows
+/// that bound one variable by sums from microseconds to minutes made the solver call the second best the best.
+fn unit(space: &Space<'_>) -> f64 {
+    if space.pace() == Pace::Sum {
+        return 1e6;
+    }
+    let groups = space.groups();
+    let fastest = |group: &Interval| -> Vec<Picoseconds> {
+        let classes = (0..space.repertoires.len()).filter(|&class| !space.front(group)[class].is_empty());
+        classes.map(|class| space.toll_at(group, class, 0).load).collect()
+    };
+    let slowest = groups.iter().flat_map(fastest).max().unwrap_or_default();
+    (slowest.0 as f64 / 1e3).max(1.0)
 }
 
 /// Number of columns the program would have.
@@ -81,12 +108,15 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Solved, String> {
         columns: 0,
         rows: Vec::new(),
         objective: Expression::default(),
+        loads: vec![Expression::default(); space.cards],
+        unit: unit(space),
     };
     let groups: Vec<GroupVariables> = space.groups().into_iter().map(|group| builder.group(group)).collect();
     builder.path(&groups);
     builder.limits(&groups);
     builder.deal(&groups);
     builder.order(&groups);
+    builder.slowest();
     if !space.relaxed {
         groups.iter().for_each(|group| builder.memory(group));
     }
@@ -116,10 +146,6 @@ fn alike(space: &Space<'_>, segment: usize) -> bool {
     space.limits.is_none_or(|limits| limits.alike(segment - 1, segment))
 }
 
-fn micros(time: Picoseconds) -> f64 {
-    time.0 as f64 / 1e6
-}
-
 fn megabytes(bytes: Bytes) -> f64 {
     bytes.0 as f64 / 1e6
 }
@@ -143,10 +169,11 @@ impl Builder<'_> {
             let run = &self.runs[index];
             let most = if allowed[run.segments.start] { run.segments.len() as f64 } else { 0.0 };
             let mut columns = Vec::new();
-            for point in &front[run.class] {
+            for point in 0..front[run.class].len() {
                 self.columns += 1;
                 let column = self.variables.add(variable().integer().min(0).max(most));
-                self.objective += micros(point.objective) * column;
+                let toll = self.space.toll_at(&group, self.runs[index].class, point);
+                self.count(toll, group.end, column.into());
                 columns.push(column);
             }
             dealt.push(columns);
@@ -156,9 +183,8 @@ impl Builder<'_> {
         } else {
             dealt.iter().map(|points| self.binaries(points.len())).collect()
         };
-        let spread = self.space.broadcast(&group);
-        let spread = micros(self.space.weighted(spread.prefill, spread.decode));
-        self.objective += spread * used - spread * first;
+        let spread = self.space.toll_of(&self.space.broadcast(&group));
+        self.count(spread, group.end, used - first);
         self.rows.push(constraint!(first - used <= 0));
         GroupVariables { group, used, first, dealt, present }
     }
@@ -180,7 +206,7 @@ impl Builder<'_> {
             self.columns += 1;
             let link = self.variables.add(variable().min(0).max(1));
             let hop = self.space.message(SailId(end as u16 - 1), SailId(start as u16));
-            self.objective += micros(self.space.weighted(hop.prefill, hop.decode)) * link;
+            self.count(self.space.toll_of(&hop), end, link.into());
             arriving[start] += link;
             leaving[end] += link;
         }
@@ -199,24 +225,56 @@ impl Builder<'_> {
         self.rows.push(constraint!(last == 1));
     }
 
-    /// Numbers of stages and of cards that pins allow.
-    fn limits(&mut self, groups: &[GroupVariables]) {
-        let Some(limits) = self.space.limits else { return };
-        let stages = || -> Expression { groups.iter().map(|group| Expression::from(group.used)).sum() };
-        if *limits.stages.end() < self.space.cards {
-            self.rows.push(constraint!(stages() <= *limits.stages.end() as f64));
+    /// Adds a toll, so many times, to the stage that ends before a card.
+    fn count(&mut self, toll: Toll, end: usize, times: Expression) {
+        let [cost, load] = [toll.cost, toll.load].map(|time| time.0 as f64 / self.unit);
+        match self.space.pace() {
+            Pace::Sum => self.objective += cost * times,
+            Pace::Overlap { .. } => {
+                self.loads[end - 1] += load * times.clone();
+                self.objective += cost * times;
+            }
+            Pace::Period => self.loads[end - 1] += load * times,
         }
-        if *limits.stages.start() > 1 {
-            self.rows.push(constraint!(stages() >= *limits.stages.start() as f64));
-            // A group without segments is no stage; otherwise it only costs time, so that no row need forbid it.
+    }
+
+    /// The largest load, as often as it counts. At most one stage ends on a card, so its load is a sum.
+    fn slowest(&mut self) {
+        let times = match self.space.pace() {
+            Pace::Sum => return,
+            Pace::Overlap { further } => further as f64,
+            Pace::Period => 1.0,
+        };
+        self.columns += 1;
+        let slowest = self.variables.add(variable().min(0));
+        let rows = std::mem::take(&mut self.loads).into_iter().map(|load| constraint!(load - slowest <= 0));
+        self.rows.extend(rows);
+        self.objective += times * slowest;
+    }
+
+    /// Numbers of stages and of cards that are allowed.
+    fn limits(&mut self, groups: &[GroupVariables]) {
+        let space = self.space;
+        let (least, most) = space.limits.map_or((0, usize::MAX), |limits| limits.stages.clone().into_inner());
+        let (most, sails) = (most.min(space.stages), space.limits.map_or(usize::MAX, |limits| limits.sails));
+        let stages = || -> Expression { groups.iter().map(|group| Expression::from(group.used)).sum() };
+        if most < space.cards {
+            self.rows.push(constraint!(stages() <= most as f64));
+        }
+        if least > 1 {
+            self.rows.push(constraint!(stages() >= least as f64));
+        }
+        // A group without segments is no stage. Where costs are summed it only costs time, so that no row need forbid it;
+        // where they are not, it would carry a part of a message for nothing.
+        if least > 1 || space.pace() != Pace::Sum {
             for group in groups {
                 let here: Expression = group.dealt.iter().flatten().copied().sum();
                 self.rows.push(constraint!(group.used - here <= 0));
             }
         }
-        if limits.sails < self.space.cards {
+        if sails < space.cards {
             let cards: Expression = groups.iter().map(|group| group.group.len() as f64 * group.used).sum();
-            self.rows.push(constraint!(cards <= limits.sails as f64));
+            self.rows.push(constraint!(cards <= sails as f64));
         }
     }
 

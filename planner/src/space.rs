@@ -9,9 +9,7 @@ use crate::saturate::Choices;
 use crate::stream::twins;
 use crate::table::PriceTable;
 use sailplan_cost_model::{CostModel, Phase};
-use sailplan_ir::{
-    Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Resources, Role, SailId, Verified,
-};
+use sailplan_ir::{Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Role, SailId, Verified};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -57,6 +55,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) groups: Option<Vec<Interval>>,
     /// What pins demand.
     pub(crate) limits: Option<&'a Limits>,
+    /// No more stages than this; none is any number.
+    pub(crate) stages: Option<usize>,
 }
 
 /// Everything the engines choose from.
@@ -76,6 +76,8 @@ pub(crate) struct Space<'a> {
     pub(crate) alike: bool,
     /// What pins demand.
     pub(crate) limits: Option<&'a Limits>,
+    /// No more stages than this, beside what pins demand.
+    pub(crate) stages: usize,
     /// By card, the number of the part of the fleet that links join.
     parts: Vec<usize>,
     /// Whether memory is left out of account: a relaxation, whose optimum is the optimum when it happens to fit.
@@ -110,7 +112,7 @@ impl<'a> Space<'a> {
         scope: Scope<'a>,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, stream, groups: only, limits } = scope;
+        let Scope { family, manner, relaxed, stream, groups: only, limits, stages } = scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let parts = costs.fleet.parts();
@@ -132,6 +134,7 @@ impl<'a> Space<'a> {
             twins,
             alike,
             limits,
+            stages: stages.unwrap_or(usize::MAX),
             parts,
             relaxed,
             stream,
@@ -294,12 +297,6 @@ impl<'a> Space<'a> {
 
     /// A time in both phases as a part of the objective.
     pub(crate) fn weighted(&self, prefill: Picoseconds, decode: Picoseconds) -> Picoseconds {
-        let (p, d) = self.costs.request.weights();
-        prefill * p.saturating_mul(self.costs.request.chunks()) + decode * d
-    }
-
-    /// As `weighted`, for resources.
-    pub(crate) fn weighted_resources(&self, prefill: Resources, decode: Resources) -> Resources {
         let (p, d) = self.costs.request.weights();
         prefill * p.saturating_mul(self.costs.request.chunks()) + decode * d
     }

@@ -1,16 +1,14 @@
 //! One stage: the points for given numbers of segments of each class on one group, cheapest that fits.
 
 use crate::space::{Interval, Space};
-use sailplan_ir::Picoseconds;
 
 /// For each class, how many of its segments use each point.
 pub(crate) type Counts = Vec<Vec<u64>>;
 
-/// How many segments of each class use which point, and what they cost together.
+/// How many segments of each class use which point.
 #[derive(Clone, Debug)]
 pub(crate) struct Mix {
     pub(crate) counts: Counts,
-    pub(crate) objective: Picoseconds,
     /// Whether no other mix can be cheaper.
     pub(crate) exact: bool,
 }
@@ -35,12 +33,7 @@ pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Option
         at[class][point] -= 1;
         at[class][point + 1] += 1;
     }
-    Some(Mix { objective: objective(space, group, &at), counts: at, exact })
-}
-
-fn objective(space: &Space<'_>, group: &Interval, counts: &Counts) -> Picoseconds {
-    let points = space.front(group).iter().zip(counts);
-    points.flat_map(|(points, counts)| points.iter().zip(counts)).map(|(point, &n)| point.objective * n).sum()
+    Some(Mix { counts: at, exact })
 }
 
 /// The move of one segment to the next smaller point that costs least per byte; ties to the first class.

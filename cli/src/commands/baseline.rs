@@ -7,7 +7,7 @@ use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use crate::summary::{EstimateSummary, estimate, summary};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::Estimate;
+use sailplan_ir::{Estimate, Objective, Picoseconds, Request};
 use sailplan_planner::{Simpler, baselines};
 use serde::Serialize;
 use std::fmt::Write;
@@ -36,13 +36,15 @@ pub(crate) fn run(args: &Baseline) -> Result<Ended, Failure> {
     let request = inputs::request(&args.workload)?;
     let model = inputs::with_caches(inputs::model(&args.workload.model)?.model, &request)?;
     let costs = CostModel::new(&fleet, &request);
-    let baselines: Vec<Row> = baselines(&model, &costs)?.into_iter().map(|one| row(one, request.batch)).collect();
+    let baselines: Vec<Row> = baselines(&model, &costs)?.into_iter().map(|one| row(one, &request)).collect();
     if args.json {
         print_json(&Comparison { plan: summary(&plan), baselines })?;
         return Ok(Ended::Clean);
     }
-    let mut text = format!("{:<24} {:>12} {:>16} {:>12} {:>8}\n", "", "prefill", "decode a token", "request", "");
+    let last = if request.objective == Objective::Throughput { "period" } else { "request" };
+    let mut text = format!("{:<24} {:>12} {:>16} {:>12} {:>8}\n", "", "prefill", "decode a token", last, "");
     let reference = plan.estimate;
+    let reference = (request.objective, reference);
     line(&mut text, "compiled plan", Ok(&plan.estimate), reference, None);
     for row in &baselines {
         let times = row.times.as_ref().ok_or(row.reason.as_deref().unwrap_or("no plan"));
@@ -52,25 +54,36 @@ pub(crate) fn run(args: &Baseline) -> Result<Ended, Failure> {
     Ok(Ended::Clean)
 }
 
-fn line(text: &mut String, name: &str, times: Result<&Estimate, &str>, plan: Estimate, note: Option<&str>) {
+/// What plans are compared by.
+fn compared(objective: Objective, times: &Estimate) -> Picoseconds {
+    if objective == Objective::Throughput { times.objective } else { times.request }
+}
+
+fn line(
+    text: &mut String,
+    name: &str,
+    times: Result<&Estimate, &str>,
+    (objective, plan): (Objective, Estimate),
+    note: Option<&str>,
+) {
     let note = note.map(|note| format!("  ({note})")).unwrap_or_default();
     let _ = match times {
         Ok(times) => {
-            let ratio = times.request.seconds() / plan.request.seconds();
-            let (prefill, decode, request) = (times.prefill, times.decode, times.request);
-            writeln!(text, "{name:<24} {prefill:>12} {decode:>16} {request:>12} {ratio:>7.2}×{note}")
+            let (prefill, decode, last) = (times.prefill, times.decode, compared(objective, times));
+            let ratio = last.seconds() / compared(objective, &plan).seconds();
+            writeln!(text, "{name:<24} {prefill:>12} {decode:>16} {last:>12} {ratio:>7.2}×{note}")
         }
         Err(reason) => writeln!(text, "{name:<24} {reason}"),
     };
 }
 
-fn row(baseline: sailplan_planner::Baseline, batch: u64) -> Row {
+fn row(baseline: sailplan_planner::Baseline, request: &Request) -> Row {
     let sailplan_planner::Baseline { simpler, note, placement } = baseline;
     let name = name(simpler);
     match placement {
         Ok(placement) => {
             let times = placement.estimate;
-            let estimate = Some(estimate(&times, batch));
+            let estimate = Some(estimate(&times, request));
             Row { name, note, feasible: true, reason: None, estimate, times: Some(times) }
         }
         Err(reasons) => {

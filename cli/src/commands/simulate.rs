@@ -5,8 +5,10 @@ use crate::args::Simulate;
 use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use sailplan_codegen::Plan;
-use sailplan_executor::{CardTime, MediumTime, Progression, Simulation, Timeline, simulate, traced};
-use sailplan_ir::{Picoseconds, SailId};
+use sailplan_executor::{
+    CardTime, MediumTime, Progression, Simulation, Steady, Timeline, predicted_steady, simulate, steady, traced,
+};
+use sailplan_ir::{Objective, Picoseconds, SailId};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -14,13 +16,28 @@ use std::fmt::Write;
 #[derive(Serialize)]
 struct Compared {
     simulated: Times,
-    /// Simulated, with ranks waiting for each other before each step and cards before each chunk.
+    /// Simulated, with ranks waiting for each other before each step and each chunk.
     lockstep: Times,
     predicted: Times,
     /// (simulated − predicted) / predicted.
     difference: Differences,
     prefill: Use,
     decode: Use,
+    /// Only of plans for throughput: what one pass takes when many are on their way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_flight: Option<InFlight>,
+}
+
+#[derive(Serialize, Clone, Copy)]
+struct InFlight {
+    simulated: Apart,
+    predicted: Apart,
+}
+
+#[derive(Serialize, Clone, Copy)]
+struct Apart {
+    prefill_s_per_chunk: f64,
+    decode_s_per_token: f64,
 }
 
 #[derive(Serialize, Clone, Copy)]
@@ -73,6 +90,9 @@ pub(crate) fn run(args: &Simulate) -> Result<Ended, Failure> {
     if let Some(path) = &args.trace {
         write_whole(path, &trace::text(&plan, &traced(&plan, Progression::Free)?)?)?;
     }
+    let many =
+        (plan.objective == Objective::Throughput).then(|| Ok::<_, Failure>([steady(&plan)?, predicted_steady(&plan)?]));
+    let many = many.transpose()?;
     let predicted =
         Times { prefill_s: plan.estimate.prefill.seconds(), decode_s_per_token: plan.estimate.decode.seconds() };
     if args.json {
@@ -82,11 +102,17 @@ pub(crate) fn run(args: &Simulate) -> Result<Ended, Failure> {
             decode: share(simulated_s.decode_s_per_token, predicted.decode_s_per_token),
         };
         let (prefill, decode) = (usage(&simulated.prefill), usage(&simulated.decode));
-        print_json(&Compared { simulated: simulated_s, lockstep, predicted, difference, prefill, decode })?;
+        let in_flight =
+            many.map(|[simulated, predicted]| InFlight { simulated: apart(simulated), predicted: apart(predicted) });
+        print_json(&Compared { simulated: simulated_s, lockstep, predicted, difference, prefill, decode, in_flight })?;
     } else {
-        print(&text(&plan, &simulated, &lockstep));
+        print(&text(&plan, (&simulated, &lockstep), many));
     }
     Ok(Ended::Clean)
+}
+
+fn apart(steady: Steady) -> Apart {
+    Apart { prefill_s_per_chunk: steady.prefill.seconds(), decode_s_per_token: steady.decode.seconds() }
 }
 
 fn times(simulation: &Simulation) -> Times {
@@ -129,7 +155,7 @@ fn link_use(used: &MediumTime, time: Picoseconds) -> LinkUse {
     }
 }
 
-fn text(plan: &Plan, simulated: &Simulation, lockstep: &Simulation) -> String {
+fn text(plan: &Plan, (simulated, lockstep): (&Simulation, &Simulation), many: Option<[Steady; 2]>) -> String {
     let mut text = format!("{} on {}\n", plan.model.name, plan.fleet.name);
     let _ =
         writeln!(text, "  {:<10}{:>12}{:>12}{:>12}{:>12}", "", "simulated", "in lockstep", "predicted", "difference");
@@ -140,6 +166,14 @@ fn text(plan: &Plan, simulated: &Simulation, lockstep: &Simulation) -> String {
     for (name, simulated, lockstep, predicted) in rows {
         let difference = format!("{:+.2} %", 100.0 * share(simulated.seconds(), predicted.seconds()));
         let _ = writeln!(text, "  {name:<10}{simulated:>12}{lockstep:>12}{predicted:>12}{difference:>12}");
+    }
+    if let Some([simulated, predicted]) = many {
+        let _ = writeln!(text, "with many requests on their way, from one to the next");
+        let rows = [("chunk", simulated.prefill, predicted.prefill), ("token", simulated.decode, predicted.decode)];
+        for (name, simulated, predicted) in rows {
+            let difference = format!("{:+.2} %", 100.0 * share(simulated.seconds(), predicted.seconds()));
+            let _ = writeln!(text, "  {name:<10}{simulated:>12}{:>12}{predicted:>12}{difference:>12}", "");
+        }
     }
     for (name, timeline) in [("prefill", &simulated.prefill), ("decode", &simulated.decode)] {
         let _ = writeln!(text, "  {name:<10}{}", busiest(timeline));

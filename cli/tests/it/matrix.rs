@@ -31,7 +31,7 @@ fn engine_and_program_agree_on_shipped_models() {
     let (mut proven, mut refused) = (0, 0);
     for name in MODELS {
         let model = sailplan_models::load_zoo(name).unwrap().model;
-        for objective in [Objective::Request, Objective::Decode, Objective::Prefill] {
+        for objective in [Objective::Request, Objective::Decode, Objective::Prefill, Objective::Throughput] {
             let request = Request { objective, ..Request::default() }.verify().unwrap();
             let fleets = [
                 changed("innerjib7ea-x4-ring", &[]),
@@ -42,6 +42,10 @@ fn engine_and_program_agree_on_shipped_models() {
                 tight(&model, &request),
             ];
             for fleet in &fleets {
+                // Alternating layers, each a decision, on eight cards: a minute for the solver, where a sum takes it a second.
+                if name == "gemma-2-9b" && objective == Objective::Throughput && fleet.size() == 8 {
+                    continue;
+                }
                 let costs = CostModel::new(fleet, &request);
                 match place(&model, &costs, Config { prove: true, ..Config::default() }) {
                     Ok(found) => {
@@ -57,5 +61,5 @@ fn engine_and_program_agree_on_shipped_models() {
         }
     }
     println!("{proven} cases agree, {refused} have no plan in either");
-    assert!(proven >= 60 && proven + refused == 90, "{proven} and {refused}");
+    assert!(proven >= 60 && proven + refused == 119, "{proven} and {refused}");
 }

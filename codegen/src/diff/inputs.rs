@@ -26,7 +26,7 @@ pub(crate) fn field<T: ToString>(found: &mut Found, class: Class, name: &str, [o
 
 fn request(old: &Request, new: &Request, found: &mut Found) {
     // Every field by name: a new one cannot be forgotten.
-    let Request { prompt, generate, batch, context, chunk, wire, cache, objective } = *new;
+    let Request { prompt, generate, batch, context, chunk, wire, cache, objective, in_flight } = *new;
     let class = Class::WrongTarget;
     field(found, class, "request.prompt", [old.prompt, prompt]);
     field(found, class, "request.generate", [old.generate, generate]);
@@ -36,6 +36,8 @@ fn request(old: &Request, new: &Request, found: &mut Found) {
     field(found, class, "request.wire", [write::leaf(&old.wire), write::leaf(&wire)]);
     field(found, class, "request.cache", [old.cache, cache]);
     field(found, class, "request.objective", [old.objective, objective]);
+    // The planner's choice: it follows the number of stages.
+    field(found, Class::Moved, "request.in_flight", [old.in_flight, in_flight]);
 }
 
 fn model(old: &PlanModel, new: &PlanModel, found: &mut Found) {

@@ -39,6 +39,7 @@ pub fn emit(
 ) -> Result<Plan, Diagnostics> {
     let domains: Vec<Domains> = model.classes.iter().map(|class| Domains::of(&class.template)).collect();
     let names = names::ModelNames::new(model);
+    let request = &Request { in_flight: placement.in_flight, ..**request };
     let source = Source { model, domains: &domains, names: &names, fleet, request, placement };
     check::problems(source).into_result(())?;
     let mut sails = Vec::new();
@@ -55,7 +56,7 @@ pub fn emit(
         made_by: format!("sailplan {}", env!("CARGO_PKG_VERSION")),
         model: model::plan_model(model, &names),
         fleet: PlanFleet { name: fleet.name.clone(), digest: digest::of_fleet(fleet), inline: (**fleet).clone() },
-        request: **request,
+        request: *request,
         pins: Vec::new(),
         objective: request.objective,
         estimate: placement.estimate,

@@ -111,7 +111,7 @@ pub(crate) fn placement(model: &Model, parts: &[Part]) -> Placement {
         bound: Picoseconds(0),
     };
     let loads = shards(model, &stages).into_iter().map(load).collect();
-    Placement { stages, loads, unused: Vec::new(), certificate, estimate: Estimate::default() }
+    Placement { stages, loads, unused: Vec::new(), in_flight: 1, certificate, estimate: Estimate::default() }
 }
 
 /// All weights of a layer.

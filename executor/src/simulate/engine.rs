@@ -62,11 +62,11 @@ struct Engine<'a> {
     skipped: Picoseconds,
 }
 
-/// A turn of a stage's collective, or a pass of all cards.
+/// A turn of a stage's collective, or a pass of its cards.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Gate {
     Turn { stage: u32, collective: u64, turn: usize },
-    Pass(u64),
+    Pass { stage: u32, pass: u64 },
 }
 
 struct Card<'a> {
@@ -228,7 +228,8 @@ impl<'a> Engine<'a> {
 
     fn next_pass(&mut self, index: usize) -> bool {
         let pass = self.cards[index].pass + 1;
-        if pass < self.passes && !self.passes_gate_of(index, Gate::Pass(pass), self.cards.len()) {
+        let Script { stage, group, .. } = *self.cards[index].script;
+        if pass < self.passes && !self.passes_gate_of(index, Gate::Pass { stage, pass }, group) {
             return false;
         }
         let card = &mut self.cards[index];
@@ -277,10 +278,9 @@ impl<'a> Engine<'a> {
         let waiting = self.gates.entry(gate).or_default();
         waiting.push(index);
         if waiting.len() == of {
-            let time = if matches!(gate, Gate::Pass(_)) { self.now.max(self.heard) } else { self.now };
             for card in self.gates.remove(&gate).unwrap_or_default() {
                 self.cards[card].open = true;
-                self.wake(card, time);
+                self.wake(card, self.now);
             }
         }
         false

@@ -1,10 +1,10 @@
-//! The plan's own prediction laid out in time: stage after stage, instruction after instruction, chunk after chunk. It
-//! adds up what the plan says and simulates nothing.
+//! The plan's own prediction laid out in time: stage after stage, instruction after instruction, a chunk as soon as the
+//! one before has left the stage. It adds up what the plan says and simulates nothing.
 
 use super::network::Network;
 use super::script::{Act, Phase, Script, scripts};
 use super::timeline::{CardTime, Span, Timeline};
-use super::{Simulation, SimulationError};
+use super::{Simulation, SimulationError, Steady};
 use sailplan_codegen::Plan;
 use sailplan_ir::Picoseconds;
 use std::rc::Rc;
@@ -19,18 +19,45 @@ pub fn predicted(plan: &Plan) -> Result<Simulation, SimulationError> {
     Ok(Simulation { prefill: timeline(Phase::Prefill, plan.request.chunks())?, decode: timeline(Phase::Decode, 1)? })
 }
 
+/// What the slowest stage takes for one pass of each program, the message that it sends included.
+///
+/// # Errors
+/// As [`predicted`].
+pub fn predicted_steady(plan: &Plan) -> Result<Steady, SimulationError> {
+    let network = Network::new(&plan.fleet.inline);
+    let slowest = |phase| {
+        let scripts = scripts(plan, &network, phase)?;
+        let of_stage = |stage: u32| scripts.iter().filter(move |script| script.stage == stage);
+        let load = |stage: u32| {
+            let own = of_stage(stage).map(|script| length(script) - arrival(script)).max().unwrap_or_default();
+            own + of_stage(stage + 1).map(arrival).max().unwrap_or_default()
+        };
+        let stages = scripts.iter().map(|script| script.stage + 1).max().unwrap_or(0);
+        Ok((0..stages).map(load).max().unwrap_or_default())
+    };
+    Ok(Steady { prefill: slowest(Phase::Prefill)?, decode: slowest(Phase::Decode)? })
+}
+
 fn timeline(scripts: &[Script], passes: u64) -> Timeline {
     let stages = scripts.iter().map(|script| script.stage + 1).max().unwrap_or(0);
     let of_stage = |stage: u32| scripts.iter().filter(move |script| script.stage == stage);
     let cards = scripts.iter().map(|script| CardTime::new(script.sail)).collect();
     let mut line = Timeline { cards, ..Timeline::default() };
+    let mut free = vec![Picoseconds(0); stages as usize];
     for _ in 0..passes {
+        line.time = Picoseconds(0);
         for stage in 0..stages {
             let received = of_stage(stage).map(arrival).max().unwrap_or_default();
-            let start = |script: &Script| line.time + received - arrival(script);
+            let arrived = line.time + received;
+            if let Some(sender) = stage.checked_sub(1) {
+                free[sender as usize] = arrived;
+            }
+            let begin = arrived.max(free[stage as usize]);
+            let start = |script: &Script| begin - arrival(script);
             let end = of_stage(stage).map(|script| start(script) + length(script)).max();
             of_stage(stage).for_each(|script| spans(script, start(script), &mut line.spans));
-            line.time = end.unwrap_or(line.time);
+            line.time = end.unwrap_or(begin);
+            free[stage as usize] = line.time;
         }
     }
     line

@@ -11,8 +11,8 @@
 //! - Prefill runs the chunks one after the other on each card, all of them as long as the average one, for which the
 //!   plan's times are; a card that is done with a chunk begins the next. So stages overlap.
 //!
-//! In lockstep, ranks wait for each other before every step of a collective and cards before every chunk. That is what
-//! the closed form supposes: what the two simulations differ by is overlap, what is left is contention and rounding.
+//! In lockstep, ranks wait for each other before every step of a collective and before every chunk. That is what the
+//! closed form supposes: what the two simulations differ by is overlap, what is left is contention and rounding.
 
 mod engine;
 mod exchange;
@@ -25,14 +25,14 @@ mod timeline;
 #[cfg(test)]
 mod tests;
 
-pub use forecast::predicted;
+pub use forecast::{predicted, predicted_steady};
 pub use network::{Medium, Vertex};
 pub use timeline::{CardTime, MediumTime, Occupation, Span, Timeline};
 
 use engine::Run;
 use network::Network;
 use sailplan_codegen::Plan;
-use sailplan_ir::{SailId, Verified};
+use sailplan_ir::{Picoseconds, SailId, Verified};
 use script::{Phase, scripts};
 
 /// Whether cards wait for each other.
@@ -41,7 +41,7 @@ pub enum Progression {
     /// Each goes on as soon as it can.
     #[default]
     Free,
-    /// Ranks take each step of a collective together, all cards each chunk.
+    /// Ranks take each step of a collective together, and each chunk.
     Lockstep,
 }
 
@@ -52,6 +52,15 @@ pub struct Simulation {
     pub prefill: Timeline,
     /// One token of each sequence, at the average context of the request.
     pub decode: Timeline,
+}
+
+/// How long one prefill pass and one decode step come after another when many are on their way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Steady {
+    /// A pass of the prefill program: a chunk.
+    pub prefill: Picoseconds,
+    /// A decode step.
+    pub decode: Picoseconds,
 }
 
 /// Why there is no simulation. A verified plan gives no cause for either.
@@ -91,6 +100,30 @@ pub fn simulate(plan: &Verified<Plan>, progression: Progression) -> Result<Simul
 pub fn traced(plan: &Verified<Plan>, progression: Progression) -> Result<Simulation, SimulationError> {
     both(plan, progression, true)
 }
+
+/// Simulates many passes of each program one behind the other, as when requests follow each other through the stages: what
+/// further passes take when all stages are at work.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn steady(plan: &Verified<Plan>) -> Result<Steady, SimulationError> {
+    let network = Network::new(&plan.fleet.inline);
+    let stages = plan.sails.iter().map(|sail| u64::from(sail.stage) + 1).max().unwrap_or(1);
+    let apart = |phase| {
+        let scripts = scripts(plan, &network, phase)?;
+        let run = |passes| {
+            let run = Run { passes, progression: Progression::Free, recording: false };
+            Ok(engine::run(&scripts, &network, run)?.time)
+        };
+        // Every stage has work once the first request is at the last one.
+        let (few, many) = (stages + FURTHER, stages + 2 * FURTHER);
+        Ok(Picoseconds((run(many)? - run(few)?).0 / FURTHER))
+    };
+    Ok(Steady { prefill: apart(Phase::Prefill)?, decode: apart(Phase::Decode)? })
+}
+
+/// Passes that are averaged over.
+const FURTHER: u64 = 8;
 
 fn both(plan: &Plan, progression: Progression, recording: bool) -> Result<Simulation, SimulationError> {
     let network = Network::new(&plan.fleet.inline);

@@ -1,6 +1,6 @@
 //! Invariants of a request.
 
-use crate::{DType, Diagnostic, Diagnostics, Request, Verify};
+use crate::{DType, Diagnostic, Diagnostics, Objective, Request, Verify};
 
 /// Largest count a request may name: beyond it products of sizes lose meaning.
 const LIMIT: u64 = 1 << 32;
@@ -14,6 +14,7 @@ impl Verify for Request {
             ("batch", self.batch, 1),
             ("context", self.context, 1),
             ("ubatch", self.chunk, 1),
+            ("in-flight", self.in_flight, 1),
         ];
         for (name, value, least) in counts {
             if !(least..=LIMIT).contains(&value) {
@@ -26,6 +27,10 @@ impl Verify for Request {
             let message =
                 format!("prompt {} + generate {} exceed the context of {}", self.prompt, self.generate, self.context);
             problems.push(Diagnostic::new(message).hint(format!("--context {needed}")));
+        }
+        if self.in_flight > 1 && self.objective != Objective::Throughput {
+            let message = format!("{} requests in flight, and the objective is {}", self.in_flight, self.objective);
+            problems.push(Diagnostic::new(message).hint("--objective throughput"));
         }
         if !matches!(self.cache, DType::F32 | DType::F16) {
             problems.push(

@@ -1,7 +1,7 @@
 //! The engine and the integer program search the same space and must give the same objective: `place` is an error when
 //! they do not. Here on random fleets, equal and mixed, roomy and tight.
 
-use crate::random::{Card, fleet, model, objective, proven, request};
+use crate::random::{Card, fleet, model, objective, proven, request, requests};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::CostModel;
@@ -19,9 +19,9 @@ proptest! {
         layers in 1u32..6,
         kv_heads in 1u32..4,
         dtype in prop::sample::select(vec!["Q4_0", "Q4_K", "F16"]),
-        goal in prop::sample::select(vec![Objective::Request, Objective::Decode, Objective::Prefill]),
+        request in requests(),
     ) {
-        let (model, request) = (model(layers, kv_heads, dtype), request(goal));
+        let model = model(layers, kv_heads, dtype);
         let base = objective(&model, &fleet(&cards, shape, rate, latency), &request);
         // More memory on every card never makes the optimum worse.
         let larger: Vec<Card> = cards.iter().map(|&(memory, rate)| (memory * 2, rate)).collect();

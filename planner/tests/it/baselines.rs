@@ -1,6 +1,6 @@
 //! The compiled plan is never worse than a simpler placement, and the simpler placements are what their names say.
 
-use crate::random::{fleet, model, objective, request};
+use crate::random::{fleet, model, objective, request, requests};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, parse_fleet, shipped_fleet};
@@ -17,9 +17,9 @@ proptest! {
         latency in prop::sample::select(vec![1u32, 50, 2000]),
         layers in 1u32..6,
         kv_heads in 1u32..4,
-        goal in prop::sample::select(vec![Objective::Request, Objective::Decode, Objective::Prefill]),
+        request in requests(),
     ) {
-        let (model, request, fleet) = (model(layers, kv_heads, "Q4_0"), request(goal), fleet(&cards, shape, rate, latency));
+        let (model, fleet) = (model(layers, kv_heads, "Q4_0"), fleet(&cards, shape, rate, latency));
         let best = objective(&model, &fleet, &request);
         for baseline in baselines(&model, &CostModel::new(&fleet, &request)).unwrap() {
             if let Ok(placement) = baseline.placement {

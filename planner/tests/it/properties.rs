@@ -14,7 +14,7 @@ fn cards() -> impl Strategy<Value = Vec<Card>> {
 }
 
 fn goal() -> impl Strategy<Value = Objective> {
-    prop::sample::select(vec![Objective::Request, Objective::Decode, Objective::Prefill])
+    prop::sample::select(vec![Objective::Request, Objective::Decode, Objective::Prefill, Objective::Throughput])
 }
 
 /// Whether the better fleet's optimum is no worse; nothing is better than no plan.

@@ -1,5 +1,6 @@
 //! Small fleets, models and requests to draw from, and what the planner proves about them.
 
+use proptest::prelude::*;
 use sailplan_cost_model::{CostModel, parse_fleet};
 use sailplan_ir::{Fleet, Model, Objective, Picoseconds, Request, Status, Verified, Verify};
 use sailplan_planner::{Config, PlaceError, place};
@@ -34,6 +35,14 @@ pub(crate) fn model(layers: u32, kv_heads: u32, dtype: &str) -> Verified<Model> 
 
 pub(crate) fn request(objective: Objective) -> Verified<Request> {
     request_for(1, objective)
+}
+
+/// Requests for each objective, with the prompt of `request` in one chunk or in several.
+pub(crate) fn requests() -> impl Strategy<Value = Verified<Request>> {
+    let objectives = [Objective::Request, Objective::Decode, Objective::Prefill, Objective::Throughput];
+    let chunk = prop_oneof![2 => Just(64u64), 1 => 5u64..60];
+    (prop::sample::select(objectives.to_vec()), chunk)
+        .prop_map(|(objective, chunk)| Request { chunk, ..*request(objective) }.verify().unwrap())
 }
 
 /// As `request`, for so many sequences.
