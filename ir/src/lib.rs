@@ -22,6 +22,7 @@ mod program;
 mod request;
 mod route;
 mod schedule;
+mod service;
 mod shards;
 mod share;
 mod text;

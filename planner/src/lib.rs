@@ -30,6 +30,7 @@ mod refusal;
 mod repertoire;
 mod rules;
 mod saturate;
+mod service;
 mod shares;
 mod solver;
 mod space;
@@ -134,15 +135,27 @@ struct Effort<'a> {
     round: bool,
 }
 
+/// The search over the cards in service; groups of `effort` are intervals of their order.
 fn search(model: &Verified<Model>, costs: &CostModel<'_>, effort: Effort<'_>) -> Result<Outcome, PlaceError> {
+    let limits = pins::resolve(effort.config.pins, model, costs.fleet, effort.round)?;
+    let Some(left) = service::left(costs.fleet)? else { return search_all(model, costs, &limits, effort) };
+    let found = search_all(model, &CostModel::new(&left, costs.request), &limits, effort)?;
+    Ok(service::outcome(model, costs, found))
+}
+
+fn search_all(
+    model: &Verified<Model>,
+    costs: &CostModel<'_>,
+    limits: &Limits,
+    effort: Effort<'_>,
+) -> Result<Outcome, PlaceError> {
     let config = effort.config;
-    let limits = pins::resolve(config.pins, model, costs.fleet, effort.round)?;
-    fits_in_all(model, costs, (config.family, &limits), config.stream)?;
-    let Some(repertoires) = pinned(model, costs, &limits).map_err(PlaceError::Internal)? else {
-        return Err(PlaceError::NoPlan(reasons(model, costs, (config.family, &limits))));
+    fits_in_all(model, costs, (config.family, limits), config.stream)?;
+    let Some(repertoires) = pinned(model, costs, limits).map_err(PlaceError::Internal)? else {
+        return Err(PlaceError::NoPlan(reasons(model, costs, (config.family, limits))));
     };
     let build = |relaxed| {
-        let limits = Some(&limits);
+        let limits = Some(limits);
         let (family, stream, groups) = (config.family, config.stream, effort.groups.clone());
         let scope = Scope { family, relaxed, stream, groups, limits, ..Scope::default() };
         Space::new(model, costs, &repertoires, scope, config.progress).map_err(PlaceError::Internal)
@@ -190,7 +203,7 @@ fn certify_forms(space: &Space<'_>, placement: &Placement) -> Result<(), String>
     Ok(())
 }
 
-/// A placement with the given stages: runs of cards with runs of segments, in order.
+/// A placement with the given stages: runs of cards in service, in their order, with runs of segments, in order.
 ///
 /// # Errors
 /// As `place`; `NoPlan` when a stage does not fit.
@@ -208,6 +221,10 @@ pub(crate) fn evaluate_as(
     stages: &[(Range<usize>, Range<usize>)],
     manner: Manner,
 ) -> Result<Placement, PlaceError> {
+    if let Some(left) = service::left(costs.fleet)? {
+        let placement = evaluate_as(model, &CostModel::new(&left, costs.request), stages, manner)?;
+        return Ok(service::renamed(model, costs, placement, &costs.fleet.in_service()));
+    }
     let family = Family { largest: None, cards: stages.iter().map(|stage| stage.0.end).max() };
     let limits = Limits::none(costs.fleet.size(), model.classes.len());
     fits_in_all(model, costs, (family, &limits), false)?;
