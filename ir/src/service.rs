@@ -61,8 +61,8 @@ fn edge((a, b, link): (usize, usize, &Link)) -> Edge {
 #[cfg(test)]
 mod tests {
     use crate::{
-        Attachment, Bytes, BytesPerSecond, Compute, Edge, Fleet, Host, Link, Links, Picoseconds, Routes, SailId, SailKind,
-        SailRun,
+        Attachment, Bytes, BytesPerSecond, Compute, Edge, Fleet, Host, Link, Links, Picoseconds, Routes, SailId,
+        SailKind, SailRun,
     };
     use std::collections::BTreeMap;
 

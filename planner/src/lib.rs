@@ -36,6 +36,7 @@ mod solver;
 mod space;
 mod stage;
 mod stream;
+mod symmetry;
 mod table;
 mod trellis;
 
@@ -45,6 +46,7 @@ pub use refusal::{Change, Demanded, Refusal, Relaxation, refuse};
 pub use rules::Rule;
 pub use saturate::Saturation;
 pub use space::Family;
+pub use symmetry::{Symmetry, exchanged, symmetry};
 
 use assemble::Filled;
 use pins::Limits;

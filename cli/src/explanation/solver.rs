@@ -3,6 +3,7 @@
 use crate::outcome::Failure;
 use crate::plan_model::model_of;
 use crate::progress::Progress;
+use crate::task::streams;
 use crate::{inputs, structure::structure};
 use sailplan_codegen::{Plan, check_model};
 use sailplan_cost_model::CostModel;
@@ -56,7 +57,7 @@ impl<'a> Solver<'a> {
             }
         };
         let (fleet, request) = (plan.fleet.inline.clone().verify()?, plan.request.verify()?);
-        let stream = plan.sails.iter().flat_map(|sail| &sail.weights).any(|weight| weight.streamed);
+        let stream = streams(plan);
         Ok(Self { plan, model, fleet, request, stream, solved: Cell::new(0), progress: Progress::start() })
     }
 

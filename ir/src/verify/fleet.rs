@@ -146,6 +146,7 @@ fn check_service(fleet: &Fleet, problems: &mut Diagnostics) {
         let problem = Diagnostic::new("lost: the Sails do not stand in order, each once");
         problems.push(problem.hint("lost: [\"sail1\", \"sail3\"]"));
     } else if fleet.lost.len() == size {
-        problems.push(Diagnostic::new(format!("lost: all {size} Sails are out of service")).hint("leave one in service"));
+        problems
+            .push(Diagnostic::new(format!("lost: all {size} Sails are out of service")).hint("leave one in service"));
     }
 }

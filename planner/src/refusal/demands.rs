@@ -2,9 +2,9 @@
 
 use super::problem::{Problem, Solver};
 use super::{Change, Demanded, fleets};
-use crate::{PlaceError, service};
 use crate::reasons::reasons;
 use crate::space::Family;
+use crate::{PlaceError, service};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Bytes, DType, Role};
 
