@@ -1,5 +1,6 @@
 //! The weights that move from an old plan to a new one: how many, from where, over which links, and how long that takes.
 
+use crate::summary::names;
 use sailplan_codegen::{Plan, Sources, moves};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Bytes, Delivery, Picoseconds, Routes, SailId};
@@ -81,21 +82,35 @@ fn between(routes: &Routes, from: SailId, to: SailId, cards: usize) -> Vec<SailI
     ends.filter(|&end| end != to.index() && end < cards).map(|end| SailId(end as u16)).collect()
 }
 
-/// For people, below the summary of the new plan.
+/// So many sources of a card are named; `--json` has all.
+const NAMED: usize = 3;
+
+/// For people, below the summary of the new plan: a line for each card.
 pub(crate) fn text(moved: &Moved) -> String {
-    let time = |seconds: f64| Picoseconds((seconds * 1e12).round() as u64);
     if moved.moves.is_empty() {
         return "  moves     nothing: every Sail holds its weights\n".to_owned();
     }
     let (all, fresh) = (time(moved.seconds), time(moved.fresh_s));
     let mut text = format!("  moves     {} in {all}; a cold start takes {fresh}\n", Bytes(moved.bytes));
-    for one in &moved.moves {
-        let from = if one.from == "host" { "the host" } else { &one.from };
-        let over: Vec<String> = one.over.iter().map(ToString::to_string).collect();
-        let over = if over.is_empty() { String::new() } else { format!(" over {}", over.join(", ")) };
-        let sail = one.sail.to_string();
-        let _ =
-            writeln!(text, "  {sail:<9} {:>10} from {from}{over}, {}", Bytes(one.bytes).to_string(), time(one.seconds));
+    for card in moved.moves.chunk_by(|one, other| one.sail == other.sail) {
+        let mut largest: Vec<&Move> = card.iter().collect();
+        largest.sort_by_key(|one| std::cmp::Reverse(one.bytes));
+        let mut parts: Vec<String> = largest.iter().take(NAMED).map(|one| source(one)).collect();
+        if let Some(more) = largest.get(NAMED..).filter(|more| !more.is_empty()) {
+            let bytes = more.iter().map(|one| Bytes(one.bytes)).sum::<Bytes>();
+            parts.push(format!("{bytes} from {} more", more.len()));
+        }
+        let _ = writeln!(text, "  {:<9} {}", card[0].sail.to_string(), parts.join("; "));
     }
     text
+}
+
+fn source(one: &Move) -> String {
+    let from = if one.from == "host" { "the host" } else { &one.from };
+    let over = if one.over.is_empty() { String::new() } else { format!(" over {}", names(&one.over)) };
+    format!("{} from {from}{over} in {}", Bytes(one.bytes), time(one.seconds))
+}
+
+fn time(seconds: f64) -> Picoseconds {
+    Picoseconds((seconds * 1e12).round() as u64)
 }
