@@ -133,6 +133,25 @@ mod tests {
         assert_eq!(ready(Attachment::PerSail, &stars), Picoseconds::from_micros(30_050));
     }
 
+    /// 2 MB that sail0 has go to sail2 and on to sail1, as 4 MB come from the host for sail1: 10.02 + 10.01 = 20.03 on links,
+    /// 0.05 + 40 = 40.05 on the host's. Without the host, nothing waits for it.
+    #[test]
+    fn deliveries_begin_at_cards_or_at_the_host() {
+        let (fleet, request) = (fleet(Attachment::Shared), Request::default().verify().unwrap());
+        let costs = CostModel::new(&fleet, &request);
+        let delivery = |from: Option<u16>, to: &[u16], megabytes: u64| Delivery {
+            weight: "w".to_owned(),
+            from: from.map(SailId),
+            to: to.iter().map(|&sail| SailId(sail)).collect(),
+            bytes: Bytes(megabytes * 1_000_000),
+        };
+        let (links, host) = (delivery(Some(0), &[2, 1], 2), delivery(None, &[1], 4));
+        assert_eq!(costs.delivered(&[links.clone()]), Picoseconds::from_micros(20_030));
+        assert_eq!(costs.delivered(&[links, host]), Picoseconds::from_micros(40_050));
+        let chain = delivery(None, &[0, 1], 2);
+        assert_eq!(costs.delivered(&[chain]), Picoseconds::from_micros(50 + 20_000 + 10_010));
+    }
+
     /// sail0 to sail2 crosses both wires of the line: 0.05 + 20, + 0.02 + 10 = 30.07; the next slice, at sail0 after
     /// 30.05, waits for the wire until then: + 5.01 = 35.08.
     #[test]

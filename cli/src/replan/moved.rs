@@ -23,8 +23,8 @@ pub(crate) struct Moved {
 #[derive(Serialize)]
 pub(crate) struct Move {
     pub(crate) sail: SailId,
-    /// A Sail, or `host`.
-    pub(crate) from: String,
+    /// Null is the host.
+    pub(crate) from: Option<SailId>,
     /// The Sails on the way.
     pub(crate) over: Vec<SailId>,
     pub(crate) bytes: u64,
@@ -68,7 +68,7 @@ fn rows(costs: &CostModel<'_>, new: &Plan, deliveries: &[Delivery]) -> Vec<Move>
     }
     let row = |((sail, _, from), (bytes, time)): ((SailId, bool, Option<SailId>), (Bytes, Picoseconds))| Move {
         sail,
-        from: from.map_or_else(|| "host".to_owned(), |from| from.to_string()),
+        from,
         over: from.map_or_else(Vec::new, |from| between(&routes, from, sail, new.fleet.inline.size())),
         bytes: bytes.0,
         seconds: time.seconds(),
@@ -106,8 +106,12 @@ pub(crate) fn text(moved: &Moved) -> String {
 }
 
 fn source(one: &Move) -> String {
-    let from = if one.from == "host" { "the host" } else { &one.from };
-    let over = if one.over.is_empty() { String::new() } else { format!(" over {}", names(&one.over)) };
+    let from = one.from.map_or_else(|| "the host".to_owned(), |from| from.to_string());
+    let over = match &one.over[..] {
+        [] => String::new(),
+        few @ ([_] | [_, _]) => format!(" over {}", names(few)),
+        many => format!(" over {} Sails", many.len()),
+    };
     format!("{} from {from}{over} in {}", Bytes(one.bytes), time(one.seconds))
 }
 

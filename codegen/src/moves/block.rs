@@ -18,11 +18,16 @@ impl Block {
         Self(dims.iter().enumerate().map(range).collect())
     }
 
+    /// Whether it has no elements.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().any(|(start, end)| start >= end)
+    }
+
     /// What both have; `None` when that is nothing.
     pub(crate) fn common(&self, other: &Self) -> Option<Self> {
         let pairs = self.0.iter().zip(&other.0);
         let common: Vec<(u64, u64)> = pairs.map(|(one, two)| (one.0.max(two.0), one.1.min(two.1))).collect();
-        common.iter().all(|(start, end)| start < end).then_some(Self(common))
+        Some(Self(common)).filter(|common| !common.is_empty())
     }
 
     /// What is left of it, in blocks without common elements.

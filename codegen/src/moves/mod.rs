@@ -128,8 +128,9 @@ fn held<'a>(plan: &'a Plan, tensors: &BTreeMap<Key<'_>, (&[Dim], DType)>) -> BTr
     for sail in &plan.sails {
         for resident in sail.weights.iter().filter(|resident| !resident.streamed) {
             for key in keys(resident) {
-                if let Some((dims, _)) = tensors.get(&key) {
-                    all.entry(key).or_default().push((sail.sail, Block::of(resident.slice, dims)));
+                let block = tensors.get(&key).map(|(dims, _)| Block::of(resident.slice, dims));
+                if let Some(block) = block.filter(|block| !block.is_empty()) {
+                    all.entry(key).or_default().push((sail.sail, block));
                 }
             }
         }
