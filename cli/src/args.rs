@@ -26,7 +26,7 @@ Without a plan, it says which demands cannot hold together and what would admit 
 
 With --from, the model, the fleet, the request and the pins are the old plan's where they are not given; a plan carries all it
 takes to plan its model again. A model that is given must be the old plan's. A card of another kind or memory than before is
-taken for another card, which holds nothing yet. The time that weights take to move is that of their messages alone.";
+taken for another card, which holds nothing yet. The time that weights take to move is that of their messages alone; caches are not moved.";
 
 /// Classes and exit codes of `diff`.
 const DIFF_HELP: &str = "\

@@ -146,7 +146,7 @@ mod tests {
             bytes: Bytes(megabytes * 1_000_000),
         };
         let (links, host) = (delivery(Some(0), &[2, 1], 2), delivery(None, &[1], 4));
-        assert_eq!(costs.delivered(&[links.clone()]), Picoseconds::from_micros(20_030));
+        assert_eq!(costs.delivered(std::slice::from_ref(&links)), Picoseconds::from_micros(20_030));
         assert_eq!(costs.delivered(&[links, host]), Picoseconds::from_micros(40_050));
         let chain = delivery(None, &[0, 1], 2);
         assert_eq!(costs.delivered(&[chain]), Picoseconds::from_micros(50 + 20_000 + 10_010));

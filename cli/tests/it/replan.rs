@@ -174,6 +174,17 @@ fn equal_cards_are_exchanged_so_that_most_stays() {
     }
 }
 
+/// The README's example is what the program says today.
+#[test]
+fn the_readme_shows_what_is_planned_today() {
+    let here = scratch("replan-readme");
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let old = compiled(&here, "plan.ron", "innerjib7ea-x4-ring", &[]);
+    let output = sailplan(&["compile", "--from", &old, "--without", "sail1"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(readme.contains(text.trim_end()), "`sailplan compile --from` now says:\n{text}");
+}
+
 /// Lost again and again, and back.
 #[test]
 fn replanning_goes_on_from_a_replanned_plan() {

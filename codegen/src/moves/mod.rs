@@ -24,16 +24,22 @@ pub enum Sources {
 pub fn moves(old: &Plan, new: &Plan, sources: Sources) -> Vec<Delivery> {
     let same = same_cards(old, new);
     let routes = Routes::new(&new.fleet.inline);
-    let mut all: BTreeMap<(&str, Option<SailId>, Block, Vec<SailId>), Bytes> = BTreeMap::new();
+    let mut all: BTreeMap<(&str, Piece, Vec<SailId>), Bytes> = BTreeMap::new();
     for pattern in patterns(old, new) {
         let pattern = Pattern { had: of_cards(&pattern.had, &same), ..pattern };
-        for ((from, block), to) in pattern.pieces(&routes, sources) {
-            let bytes = block.bytes(pattern.dtype).times(pattern.layers);
-            *all.entry((pattern.name, from, block, to)).or_default() += bytes;
+        for (piece, to) in pattern.pieces(&routes, sources) {
+            let bytes = piece.1.bytes(pattern.dtype).times(pattern.layers);
+            *all.entry((pattern.name, piece, to)).or_default() += bytes;
         }
     }
     let deliveries = all.into_iter();
-    deliveries.map(|((weight, from, _, to), bytes)| Delivery { weight: weight.to_owned(), from, to, bytes }).collect()
+    let delivery = |((weight, (from, _), to), bytes): ((&str, Piece, _), _)| Delivery {
+        weight: weight.to_owned(),
+        from,
+        to,
+        bytes,
+    };
+    deliveries.map(delivery).collect()
 }
 
 /// Of what the new plan gives each card, the bytes that each card holds under the old plan.
@@ -77,6 +83,9 @@ fn same_cards(old: &Plan, new: &Plan) -> Vec<SailId> {
 
 /// A tensor of the plan's model, and the layer when `{layer}` stands in its name.
 type Key<'a> = (&'a str, Option<u32>);
+
+/// Where a part of a tensor comes from, and the part.
+type Piece = (Option<SailId>, Block);
 
 /// Which cards hold which parts of a tensor.
 type Held = Vec<(SailId, Block)>;
@@ -164,8 +173,8 @@ impl Pattern<'_> {
     }
 
     /// The parts that cards need and do not hold, by where they come from.
-    fn pieces(&self, routes: &Routes, sources: Sources) -> BTreeMap<(Option<SailId>, Block), Vec<SailId>> {
-        let mut pieces: BTreeMap<(Option<SailId>, Block), Vec<SailId>> = BTreeMap::new();
+    fn pieces(&self, routes: &Routes, sources: Sources) -> BTreeMap<Piece, Vec<SailId>> {
+        let mut pieces: BTreeMap<Piece, Vec<SailId>> = BTreeMap::new();
         for (sail, wanted) in &self.wanted {
             let own = self.missing_on(wanted, &[*sail]).into_iter().next();
             let mut missing = own.map_or_else(|| vec![wanted.clone()], |(_, missing)| missing);
