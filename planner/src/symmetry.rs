@@ -6,7 +6,7 @@ use sailplan_cost_model::CostModel;
 use sailplan_ir::{Algorithm, Choice, Fleet, Links, Model, Placement, Price, SailId};
 
 /// Exchanges of cards that leave every price as it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Symmetry {
     /// Sets of cards of one kind, any two of which may be exchanged; in order of id.
     pub alike: Vec<Vec<SailId>>,

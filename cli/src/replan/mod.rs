@@ -90,7 +90,10 @@ fn exchange(
         .map_err(|problems| Failure::Bug(format!("a placement cannot be written down:\n{problems}")))?;
     let kept = kept(old, &plan);
     let wanted: Bytes = plan.sails.iter().map(held).sum();
-    let names = names(&task.fleet.ids().collect::<Vec<_>>(), &symmetry(costs, &placement), &kept);
+    let named = |pin: &Pin| matches!(pin.demand, Demand::Layers { .. } | Demand::Group { .. } | Demand::Never(_));
+    // Where pins tell cards apart, no card stands for another.
+    let symmetry = if task.pins.iter().any(named) { Symmetry::default() } else { symmetry(costs, &placement) };
+    let names = names(&task.fleet.ids().collect::<Vec<_>>(), &symmetry, &kept);
     let sent = wanted - total(&names, &kept);
     let same = names.iter().enumerate().all(|(index, name)| name.index() == index);
     Ok((sent, if same { placement } else { exchanged(&task.model, costs, placement, &names) }))

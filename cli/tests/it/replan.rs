@@ -174,6 +174,23 @@ fn equal_cards_are_exchanged_so_that_most_stays() {
     }
 }
 
+/// sail2 has half of the weights, but a pin keeps it free: cards that pins tell apart are not exchanged.
+#[test]
+fn pins_go_before_what_cards_hold() {
+    let here = scratch("replan-pins");
+    let last = pinned(&here, "last.ron", "Layers(layers: \"all\", on: [\"sail2\", \"sail3\"])");
+    let both = at(&here, "both.ron");
+    let pins = "[(name: \"two\", demand: AtMostSails(2)), (name: \"free\", demand: Never(\"sail2\"))]";
+    std::fs::write(&both, pins).unwrap();
+    let old = compiled(&here, "old.ron", "innerjib7ea-x4-mesh", &["--pin", &last]);
+    let (_, found) = again(&here, &old, &["--pin", &both]);
+    assert_eq!(sails(&found), [0, 1]);
+    // Pins go on from plan to plan.
+    let (new, found) = again(&here, &old, &["--without", "sail3"]);
+    assert_eq!(sails(&found), [2]);
+    assert!(std::fs::read_to_string(&new).unwrap().contains("on: [\"sail2\", \"sail3\"]"));
+}
+
 /// The README's example is what the program says today.
 #[test]
 fn the_readme_shows_what_is_planned_today() {
