@@ -15,6 +15,19 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+/// Examples of `compile`, and what it does with an old plan.
+const COMPILE_HELP: &str = "\
+Examples:
+  sailplan compile model.gguf --fleet fleet.ron --prompt 512 --generate 128 -o plan.ron
+  sailplan compile tinyllama-1.1b --fleet innerjib7ea-x4-ring --pin pins.ron
+  sailplan compile --from plan.ron --without sail2 -o new.ron
+
+Without a plan, it says which demands cannot hold together and what would admit one; exit code 1.
+
+With --from, the model, the fleet, the request and the pins are the old plan's where they are not given; a plan carries all it
+takes to plan its model again. A model that is given must be the old plan's. A card of another kind or memory than before is
+taken for another card, which holds nothing yet. The time that weights take to move is that of their messages alone; caches are not moved.";
+
 /// Classes and exit codes of `diff`.
 const DIFF_HELP: &str = "\
 Example:
@@ -50,11 +63,7 @@ Exit codes: 0 done, 1 this build would choose another plan than the one given, 2
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
     /// Find the best placement of a model on a fleet and write the plan.
-    #[command(
-        after_help = "Examples:\n  sailplan compile model.gguf --fleet fleet.ron --prompt 512 --generate 128 -o plan.ron\n  \
-            sailplan compile tinyllama-1.1b --fleet innerjib7ea-x4-ring --pin pins.ron\n\n\
-            Without a plan, it says which demands cannot hold together and what would admit one; exit code 1."
-    )]
+    #[command(after_help = COMPILE_HELP)]
     Compile(Compile),
     /// Show what a plan holds: stages, memory, predicted times.
     #[command(after_help = "Example:\n  sailplan show plan.ron --json")]
@@ -117,27 +126,34 @@ pub(crate) struct Workload {
     /// A fleet: a file (.ron) or the name of a shipped one.
     #[arg(long)]
     pub(crate) fleet: String,
-    /// Prompt tokens of each sequence.
-    #[arg(long, default_value_t = 512)]
-    pub(crate) prompt: u64,
-    /// Tokens to generate for each sequence.
-    #[arg(long, default_value_t = 128)]
-    pub(crate) generate: u64,
-    /// Sequences side by side.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) batch: u64,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
+}
+
+/// What is asked of a plan.
+#[derive(Args, Debug)]
+pub(crate) struct Asked {
+    /// Prompt tokens of each sequence [default: 512].
+    #[arg(long)]
+    pub(crate) prompt: Option<u64>,
+    /// Tokens to generate for each sequence [default: 128].
+    #[arg(long)]
+    pub(crate) generate: Option<u64>,
+    /// Sequences side by side [default: 1].
+    #[arg(long)]
+    pub(crate) batch: Option<u64>,
     /// Positions the caches hold for each sequence [default: prompt + generate, at least 2048].
     #[arg(long)]
     pub(crate) context: Option<u64>,
-    /// Prompt tokens that go through the prefill program at once.
-    #[arg(long, default_value_t = 512)]
-    pub(crate) ubatch: u64,
-    /// Type of activations on the links; bf16 halves the bytes and rounds.
-    #[arg(long, value_enum, default_value_t = WireArg::F32)]
-    pub(crate) wire: WireArg,
-    /// Type of the KV caches; f16 halves them and rounds.
-    #[arg(long, value_enum, default_value_t = CacheArg::F32)]
-    pub(crate) kv: CacheArg,
+    /// Prompt tokens that go through the prefill program at once [default: 512].
+    #[arg(long)]
+    pub(crate) ubatch: Option<u64>,
+    /// Type of activations on the links; bf16 halves the bytes and rounds [default: f32].
+    #[arg(long, value_enum)]
+    pub(crate) wire: Option<WireArg>,
+    /// Type of the KV caches; f16 halves them and rounds [default: f32].
+    #[arg(long, value_enum)]
+    pub(crate) kv: Option<CacheArg>,
     /// Let weights of layers that do not fit stay on the host and come over its link at every step.
     #[arg(long)]
     pub(crate) stream: bool,
@@ -145,15 +161,28 @@ pub(crate) struct Workload {
     /// [(name: "spare", demand: Never("sail3"))]; docs/pins.md has them all.
     #[arg(long, value_name = "FILE")]
     pub(crate) pin: Option<PathBuf>,
-    /// What to minimise.
-    #[arg(long, value_enum, default_value_t = ObjectiveArg::Request)]
-    pub(crate) objective: ObjectiveArg,
+    /// What to minimise [default: request].
+    #[arg(long, value_enum)]
+    pub(crate) objective: Option<ObjectiveArg>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Compile {
+    /// A model: a file (.gguf, .ron) or the name of a shipped one; with --from, the old plan's where left out.
+    #[arg(required_unless_present = "from")]
+    pub(crate) model: Option<String>,
+    /// A fleet: a file (.ron) or the name of a shipped one; with --from, the old plan's where left out.
+    #[arg(long, required_unless_present = "from")]
+    pub(crate) fleet: Option<String>,
     #[command(flatten)]
-    pub(crate) workload: Workload,
+    pub(crate) asked: Asked,
+    /// Plan again from this plan: what is not given is as in it, of plans of equal time the one that moves fewer weights
+    /// is taken, and what must move is shown.
+    #[arg(long, value_name = "OLD")]
+    pub(crate) from: Option<PathBuf>,
+    /// Cards that are lost: they get no work and pass nothing on; the others keep their names.
+    #[arg(long, value_name = "SAIL,...", value_delimiter = ',')]
+    pub(crate) without: Vec<String>,
     /// Where to write the plan; without it, only the summary is printed.
     #[arg(short, long, value_name = "PLAN")]
     pub(crate) output: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! What the user names: files, or shipped models and fleets by name.
 
-use crate::args::{CacheArg, ObjectiveArg, WireArg, Workload};
+use crate::args::{Asked, CacheArg, ObjectiveArg, WireArg};
 use crate::outcome::Failure;
 use sailplan_codegen::Plan;
 use sailplan_cost_model::{parse_fleet, shipped_fleet, shipped_fleets};
@@ -91,29 +91,31 @@ pub(crate) fn text(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The request that the flags describe.
-pub(crate) fn request(workload: &Workload) -> Result<Verified<Request>, Failure> {
-    let needed = workload.prompt.saturating_add(workload.generate);
+/// The request that the flags describe; what they leave open is as before, where there was a request.
+pub(crate) fn request(asked: &Asked, before: Option<&Request>) -> Result<Verified<Request>, Failure> {
+    let base = before.copied().unwrap_or_default();
+    let (prompt, generate) = (asked.prompt.unwrap_or(base.prompt), asked.generate.unwrap_or(base.generate));
+    let least = before.map_or(2048, |before| before.context);
     let request = Request {
-        prompt: workload.prompt,
-        generate: workload.generate,
-        batch: workload.batch,
-        context: workload.context.unwrap_or(needed.max(2048)),
-        chunk: workload.ubatch,
-        wire: match workload.wire {
+        prompt,
+        generate,
+        batch: asked.batch.unwrap_or(base.batch),
+        context: asked.context.unwrap_or(prompt.saturating_add(generate).max(least)),
+        chunk: asked.ubatch.unwrap_or(base.chunk),
+        wire: asked.wire.map_or(base.wire, |wire| match wire {
             WireArg::F32 => Wire::F32,
             WireArg::Bf16 => Wire::Bf16,
-        },
-        cache: match workload.kv {
+        }),
+        cache: asked.kv.map_or(base.cache, |kv| match kv {
             CacheArg::F32 => DType::F32,
             CacheArg::F16 => DType::F16,
-        },
-        objective: match workload.objective {
+        }),
+        objective: asked.objective.map_or(base.objective, |objective| match objective {
             ObjectiveArg::Request => Objective::Request,
             ObjectiveArg::Decode => Objective::Decode,
             ObjectiveArg::Prefill => Objective::Prefill,
             ObjectiveArg::Throughput => Objective::Throughput,
-        },
+        }),
         in_flight: 1,
     };
     Ok(request.verify()?)
@@ -121,9 +123,6 @@ pub(crate) fn request(workload: &Workload) -> Result<Verified<Request>, Failure>
 
 /// The model with the cache type that the request asks for.
 pub(crate) fn with_caches(model: Verified<Model>, request: &Request) -> Result<Verified<Model>, Failure> {
-    if request.cache == DType::F32 {
-        return Ok(model);
-    }
     Ok(model.into_inner().with_cache_dtype(request.cache).verify()?)
 }
 

@@ -11,8 +11,10 @@ mod plan_model;
 mod progress;
 mod refused;
 mod render;
+mod replan;
 mod structure;
 mod summary;
+mod task;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(crate) fn model_of(plan: &Plan) -> Result<Verified<Model>, Failure> {
     let unclear = |reason: String| -> Failure {
         let problem = Diagnostic::new(format!("the plan alone does not tell the model: {reason}"));
-        problem.hint("give the model with --model MODEL").into()
+        problem.hint("give the model as well: --model MODEL, or MODEL after compile").into()
     };
     let graph = graph(plan).ok_or_else(|| unclear("a segment has no class or no input".to_owned()))?;
     let model = sailplan_models::from_graph(&plan.model.name, graph).map_err(|why| unclear(why.to_string()))?;

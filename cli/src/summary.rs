@@ -18,6 +18,9 @@ pub(crate) struct Summary {
     pub(crate) stages: Vec<StageSummary>,
     pub(crate) memory: Vec<MemorySummary>,
     pub(crate) unused_sails: Vec<SailId>,
+    /// Out of service.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lost_sails: Vec<SailId>,
     /// What Sails of unknown compute rate must compute to stay bound by memory; null when all rates are known.
     pub(crate) must_sustain_flops_per_s: Option<SustainSummary>,
     pub(crate) streamed: StreamedSummary,
@@ -116,7 +119,7 @@ pub(crate) fn estimate(estimate: &sailplan_ir::Estimate, request: &Request) -> E
 
 /// The figures of a plan.
 pub(crate) fn summary(plan: &Plan) -> Summary {
-    let certificate = &plan.certificate;
+    let (certificate, fleet) = (&plan.certificate, &plan.fleet.inline);
     let busy: Vec<SailId> = plan.sails.iter().map(|sail| sail.sail).collect();
     Summary {
         model: plan.model.name.clone(),
@@ -134,7 +137,8 @@ pub(crate) fn summary(plan: &Plan) -> Summary {
         stages: stages(plan),
         memory: plan.sails.iter().map(memory).collect(),
         streamed: streamed(plan),
-        unused_sails: plan.fleet.inline.ids().filter(|sail| !busy.contains(sail)).collect(),
+        unused_sails: fleet.ids().filter(|sail| fleet.serves(sail.index()) && !busy.contains(sail)).collect(),
+        lost_sails: fleet.lost.clone(),
         must_sustain_flops_per_s: sustain(plan)
             .map(|rates| SustainSummary { prefill: rates.prefill.0, decode: rates.decode.0 }),
     }
@@ -203,6 +207,9 @@ pub(crate) fn text(plan: &Plan) -> String {
     }
     if !figures.unused_sails.is_empty() {
         let _ = writeln!(text, "  unused    {}", names(&figures.unused_sails));
+    }
+    if !figures.lost_sails.is_empty() {
+        let _ = writeln!(text, "  lost      {}", names(&figures.lost_sails));
     }
     if !figures.streamed.layers.is_empty() {
         let _ = writeln!(text, "  streamed  {}", streamed_line(&figures.streamed));

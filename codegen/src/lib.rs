@@ -6,6 +6,7 @@ mod diff;
 mod digest;
 mod emit;
 mod lists;
+mod moves;
 mod plan;
 mod read;
 mod shard;
@@ -17,6 +18,7 @@ mod write;
 pub use check::check_model;
 pub use diff::{Change, Class, Diff, Held, Kernels, Part, Phase, StageOf, Tally, What, diff, diff_refused, headroom};
 pub use emit::{emit, with_pins};
+pub use moves::{Sources, kept, moves};
 pub use plan::{
     Buffer, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode, PlanTensor,
     Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,

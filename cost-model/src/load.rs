@@ -1,7 +1,10 @@
 //! Time until every card has its weights, for given ways to get them there. It does not choose the ways.
 
 use crate::CostModel;
-use sailplan_ir::{Attachment, Load, Picoseconds, SailId, Shard};
+use sailplan_ir::{Attachment, Bytes, Delivery, Load, Picoseconds, SailId, Shard};
+
+/// A card, where it takes a slice from (the host without one), and what that takes.
+type Taken = (SailId, Option<SailId>, Picoseconds);
 
 impl CostModel<'_> {
     /// One slice for all its holders: from the host each, or from the host once and from holder to holder.
@@ -30,6 +33,27 @@ impl CostModel<'_> {
     /// priced, as their memory is an order faster than the host.
     #[must_use]
     pub fn ready(&self, loads: &[Load]) -> Picoseconds {
+        self.scheduled(loads.iter().map(Load::steps))
+    }
+
+    /// When the last card has its last piece of what is sent to cards at rest, in the order given: as [`Self::ready`], but
+    /// that a piece may begin at a card that has it from the start, with has(i, 0) = 0.
+    #[must_use]
+    pub fn delivered(&self, deliveries: &[Delivery]) -> Picoseconds {
+        let steps = |delivery: &Delivery| -> Vec<Taken> {
+            let bytes = delivery.bytes;
+            delivery.steps().map(|(to, from)| (to, from, self.sent(from, to, bytes))).collect()
+        };
+        self.scheduled(deliveries.iter().map(steps))
+    }
+
+    /// Time that bytes keep the links between a card, or the host, and another card.
+    #[must_use]
+    pub fn sent(&self, from: Option<SailId>, to: SailId, bytes: Bytes) -> Picoseconds {
+        from.map_or_else(|| self.fleet.host.rate.time(bytes), |from| self.links.message(from, to, bytes))
+    }
+
+    fn scheduled(&self, loads: impl Iterator<Item = impl IntoIterator<Item = Taken>>) -> Picoseconds {
         let shared = self.fleet.host.attachment == Attachment::Shared;
         let port = |sail: SailId| if shared { 0 } else { sail.index() };
         let mut served = vec![self.fleet.host.latency; if shared { 1 } else { self.fleet.size() }];
@@ -37,7 +61,7 @@ impl CostModel<'_> {
         let mut ready = Picoseconds(0);
         for load in loads {
             let mut has = Picoseconds(0);
-            for (sail, from, time) in load.steps() {
+            for (sail, from, time) in load {
                 has = match from {
                     Some(from) => self.links.carried(&mut busy, (from, sail), has, time),
                     None => {
@@ -107,6 +131,25 @@ mod tests {
         let stars = [(2, ALL, false), (1, ALL, false)];
         assert_eq!(ready(Attachment::Shared, &stars), Picoseconds::from_micros(90_050));
         assert_eq!(ready(Attachment::PerSail, &stars), Picoseconds::from_micros(30_050));
+    }
+
+    /// 2 MB that sail0 has go to sail2 and on to sail1, as 4 MB come from the host for sail1: 10.02 + 10.01 = 20.03 on links,
+    /// 0.05 + 40 = 40.05 on the host's. Without the host, nothing waits for it.
+    #[test]
+    fn deliveries_begin_at_cards_or_at_the_host() {
+        let (fleet, request) = (fleet(Attachment::Shared), Request::default().verify().unwrap());
+        let costs = CostModel::new(&fleet, &request);
+        let delivery = |from: Option<u16>, to: &[u16], megabytes: u64| Delivery {
+            weight: "w".to_owned(),
+            from: from.map(SailId),
+            to: to.iter().map(|&sail| SailId(sail)).collect(),
+            bytes: Bytes(megabytes * 1_000_000),
+        };
+        let (links, host) = (delivery(Some(0), &[2, 1], 2), delivery(None, &[1], 4));
+        assert_eq!(costs.delivered(std::slice::from_ref(&links)), Picoseconds::from_micros(20_030));
+        assert_eq!(costs.delivered(&[links, host]), Picoseconds::from_micros(40_050));
+        let chain = delivery(None, &[0, 1], 2);
+        assert_eq!(costs.delivered(&[chain]), Picoseconds::from_micros(50 + 20_000 + 10_010));
     }
 
     /// sail0 to sail2 crosses both wires of the line: 0.05 + 20, + 0.02 + 10 = 30.07; the next slice, at sail0 after

@@ -18,6 +18,9 @@ pub struct Fleet {
     pub sails: Vec<SailRun>,
     /// How the cards are connected.
     pub links: Links,
+    /// Cards out of service: they have no work, and no link of theirs carries anything. Other cards keep their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::pin::names")]
+    pub lost: Vec<SailId>,
     /// The machine that holds the prompt and takes the logits.
     pub host: Host,
     /// Where each figure comes from: field → source, or `assumed: …`.
@@ -320,12 +323,12 @@ impl Fleet {
         (0..self.size()).map(part).collect()
     }
 
-    /// Both directions of every link that is up.
+    /// Both directions of every link that is up between cards in service.
     #[must_use]
     pub fn wires(&self) -> Vec<Wire> {
         let mut wires = Vec::new();
         for (a, b, link) in self.edges() {
-            if link.state != LinkState::Up {
+            if link.state != LinkState::Up || !self.serves(a) || !self.serves(b) {
                 continue;
             }
             let (rate, latency) = (link.payload_rate(), link.message_latency());
@@ -336,6 +339,12 @@ impl Fleet {
             wires.push(wire(b, a, back));
         }
         wires
+    }
+
+    /// Whether a vertex is in service; switches always are.
+    #[must_use]
+    pub fn serves(&self, vertex: usize) -> bool {
+        self.lost.iter().all(|sail| sail.index() != vertex)
     }
 
     /// The ends and figures of every link, up or not.

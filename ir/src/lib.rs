@@ -6,6 +6,7 @@
 mod activations;
 mod arena;
 mod collective;
+mod delivery;
 mod diagnostic;
 mod domain;
 mod dtype;
@@ -22,6 +23,7 @@ mod program;
 mod request;
 mod route;
 mod schedule;
+mod service;
 mod shards;
 mod share;
 mod text;
@@ -34,6 +36,7 @@ pub use activations::{
 };
 pub use arena::{Lifetime, assign};
 pub use collective::{Algorithm, Chunks, CollectiveKind, Message, Pattern, Step, Use, even_chunk};
+pub use delivery::Delivery;
 pub use diagnostic::{At, Diagnostic, Diagnostics, Place};
 pub use domain::{Domains, Partition, lcm};
 pub use dtype::DType;

@@ -202,14 +202,14 @@ mod name {
 }
 
 /// Sails as `["sail0", "sail1"]`.
-mod names {
+pub(crate) mod names {
     use super::{Deserialize, Deserializer, SailId, Serializer, name};
 
-    pub(super) fn serialize<S: Serializer>(sails: &[SailId], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(sails: &[SailId], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(sails.iter().map(ToString::to_string))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SailId>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SailId>, D::Error> {
         Vec::<String>::deserialize(deserializer)?.iter().map(|text| name::parse(text)).collect()
     }
 }

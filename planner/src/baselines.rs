@@ -42,7 +42,7 @@ type Stages = Vec<(Range<usize>, Range<usize>)>;
 /// # Errors
 /// `Internal` when the planner contradicts itself; what does not fit is an answer.
 pub fn baselines(model: &Verified<Model>, costs: &CostModel<'_>) -> Result<Vec<Baseline>, PlaceError> {
-    let (cards, segments) = (costs.fleet.size(), model.segments.len());
+    let (cards, segments) = (costs.fleet.in_service().len(), model.segments.len());
     let run = |simpler, stages: &Stages, manner| baseline(simpler, None, (model, costs), (stages, manner));
     let (equal, by_memory) = (vec![1; cards], memories(costs));
     let (even, weighted) = (layers(model, &equal), layers(model, &by_memory));
@@ -80,10 +80,12 @@ fn baseline(
 fn one_sail(model: &Verified<Model>, costs: &CostModel<'_>) -> Result<Baseline, PlaceError> {
     let mut best: Option<Baseline> = None;
     let mut tried = Vec::new();
-    for sail in
-        costs.fleet.ids().filter(|&sail| !costs.fleet.ids().take(sail.index()).any(|other| same(costs, sail, other)))
-    {
-        let alone = vec![(sail.index()..sail.index() + 1, 0..model.segments.len())];
+    let order = costs.fleet.in_service();
+    for (place, &sail) in order.iter().enumerate() {
+        if order[..place].iter().any(|&other| same(costs, sail, other)) {
+            continue;
+        }
+        let alone = vec![(place..place + 1, 0..model.segments.len())];
         let found = baseline(Simpler::OneSail, Some(sail.to_string()), (model, costs), (&alone, Manner::Any))?;
         tried.push(sail);
         if best.as_ref().is_none_or(|known| objective(&found) < objective(known)) {
@@ -102,7 +104,8 @@ fn objective(baseline: &Baseline) -> Picoseconds {
 }
 
 fn memories(costs: &CostModel<'_>) -> Vec<u64> {
-    costs.fleet.ids().map(|sail| (costs.kind(sail).memory - costs.kind(sail).reserve).0).collect()
+    let order = costs.fleet.in_service().into_iter();
+    order.map(|sail| (costs.kind(sail).memory - costs.kind(sail).reserve).0).collect()
 }
 
 /// Whole layers dealt in proportion to `weights`; the embedding goes with the first layer, the head with the last. Cards
@@ -134,8 +137,9 @@ fn tile_strategy(model: &Model, costs: &CostModel<'_>) -> TileStrategy {
     let (n, k) = sizes.max_by_key(|(n, k)| n.saturating_mul(*k)).unwrap_or_default();
     let tile = Tile { m: costs.request.batch, n, k, element: Bytes(2) };
     let link = costs.fleet.wires().iter().map(|wire| wire.rate).min().unwrap_or_default();
-    let ddr = costs.fleet.ids().next().map(|sail| costs.kind(sail).bandwidth).unwrap_or_default();
-    pick_strategy(tile, Counting::Published, TileFleet { sails: costs.fleet.size() as u64, ddr, link })
+    let order = costs.fleet.in_service();
+    let ddr = order.first().map(|&sail| costs.kind(sail).bandwidth).unwrap_or_default();
+    pick_strategy(tile, Counting::Published, TileFleet { sails: order.len() as u64, ddr, link })
 }
 
 fn strategy_name(strategy: TileStrategy) -> String {

@@ -34,11 +34,13 @@ mod refusal;
 mod repertoire;
 mod rules;
 mod saturate;
+mod service;
 mod shares;
 mod solver;
 mod space;
 mod stage;
 mod stream;
+mod symmetry;
 mod table;
 mod throughput;
 mod trellis;
@@ -49,6 +51,7 @@ pub use refusal::{Change, Demanded, Refusal, Relaxation, refuse};
 pub use rules::Rule;
 pub use saturate::Saturation;
 pub use space::Family;
+pub use symmetry::{Symmetry, exchanged, symmetry};
 
 use assemble::Filled;
 use pace::Pace;
@@ -142,9 +145,24 @@ struct Effort<'a> {
     round: bool,
 }
 
+/// The search over the cards in service; groups of `effort` are intervals of their order.
 fn search(model: &Verified<Model>, costs: &CostModel<'_>, effort: Effort<'_>) -> Result<Outcome, PlaceError> {
     let limits = pins::resolve(effort.config.pins, model, costs.fleet, effort.round)?;
+    let Some(left) = service::left(costs.fleet)? else { return search_all(model, costs, limits, effort) };
+    let found = search_all(model, &CostModel::new(&left, costs.request), limits, effort)?;
+    Ok(service::outcome(model, costs, found))
+}
+
+fn search_all(
+    model: &Verified<Model>,
+    costs: &CostModel<'_>,
+    limits: Limits,
+    effort: Effort<'_>,
+) -> Result<Outcome, PlaceError> {
     let family = effort.config.family;
+    // However many a plan had on their way that asks again.
+    let request = throughput::of_stages(costs.request, 1)?;
+    let costs = &costs.for_request(&request);
     fits_in_all(model, costs, (family, &limits), effort.config.stream)?;
     let Some(repertoires) = pinned(model, costs, &limits).map_err(PlaceError::Internal)? else {
         return Err(PlaceError::NoPlan(reasons(model, costs, (family, &limits))));
@@ -227,7 +245,7 @@ fn certify_forms(space: &Space<'_>, placement: &Placement) -> Result<(), String>
     Ok(())
 }
 
-/// A placement with the given stages: runs of cards with runs of segments, in order.
+/// A placement with the given stages: runs of cards in service, in their order, with runs of segments, in order.
 ///
 /// # Errors
 /// As `place`; `NoPlan` when a stage does not fit.
@@ -245,6 +263,10 @@ pub(crate) fn evaluate_as(
     stages: &[(Range<usize>, Range<usize>)],
     manner: Manner,
 ) -> Result<Placement, PlaceError> {
+    if let Some(left) = service::left(costs.fleet)? {
+        let placement = evaluate_as(model, &CostModel::new(&left, costs.request), stages, manner)?;
+        return Ok(service::renamed(model, costs, placement, &costs.fleet.in_service()));
+    }
     let request = throughput::of_stages(costs.request, stages.len())?;
     let costs = &costs.for_request(&request);
     let family = Family { largest: None, cards: stages.iter().map(|stage| stage.0.end).max() };

@@ -3,9 +3,9 @@
 use super::compile::Clock;
 use super::{print, print_json};
 use crate::args::Baseline;
-use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use crate::summary::{EstimateSummary, estimate, summary};
+use crate::task::Task;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Estimate, Objective, Picoseconds, Request};
 use sailplan_planner::{Simpler, baselines};
@@ -31,10 +31,9 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Baseline) -> Result<Ended, Failure> {
-    let (plan, _) = super::compile::compile(&args.workload, false, &Clock::default())?;
-    let fleet = inputs::fleet(&args.workload.fleet)?;
-    let request = inputs::request(&args.workload)?;
-    let model = inputs::with_caches(inputs::model(&args.workload.model)?.model, &request)?;
+    let task = Task::new(&args.workload)?;
+    let compiled = super::compile::compile(&task, (false, None), &Clock::default())?;
+    let (plan, Task { model, fleet, request, .. }) = (compiled.plan, task);
     let costs = CostModel::new(&fleet, &request);
     let baselines: Vec<Row> = baselines(&model, &costs)?.into_iter().map(|one| row(one, &request)).collect();
     if args.json {

@@ -2,13 +2,14 @@
 #![expect(clippy::disallowed_types, reason = "reports how long the compilation took")]
 
 use super::{print, print_json, write_whole};
-use crate::args::{Compile, Workload};
+use crate::args::Compile;
 use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use crate::progress::Progress;
 use crate::refused;
-use crate::render;
+use crate::replan::{self, Moved};
 use crate::summary::{Summary, summary, text};
+use crate::task::Task;
 use sailplan_codegen::Plan;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::Verified;
@@ -23,6 +24,9 @@ struct Compiled {
     plan: Option<String>,
     #[serde(flatten)]
     summary: Summary,
+    /// What moves; only with an old plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replan: Option<Moved>,
     search: SearchSummary,
     seconds: f64,
 }
@@ -73,13 +77,16 @@ impl Clock {
 pub(crate) fn run(args: &Compile) -> Result<Ended, Failure> {
     let started = Instant::now();
     let clock = Clock::default();
-    let (plan, search) = match compile(&args.workload, args.prove, &clock) {
+    let old = args.from.as_deref().map(inputs::plan).transpose()?;
+    let task = Task::compiled(args, old.as_ref())?;
+    let made = match compile(&task, (args.prove, old.as_ref()), &clock) {
         Err(Failure::Refused(refusal)) if args.json => {
             print_json(&refused::json(&refusal))?;
             return Ok(Ended::Found);
         }
         other => other?,
     };
+    let Made { plan, search, replan } = made;
     let canonical = sailplan_codegen::write(&plan);
     let mut ended = Ended::Clean;
     if let Some(old) = &args.check {
@@ -97,12 +104,16 @@ pub(crate) fn run(args: &Compile) -> Result<Ended, Failure> {
         let compiled = Compiled {
             plan: path,
             summary: summary(&plan),
+            replan,
             search: searched(search, &clock),
             seconds: started.elapsed().as_secs_f64(),
         };
         print_json(&compiled)?;
     } else {
         print(&text(&plan));
+        if let Some(moved) = &replan {
+            print(&replan::text(moved));
+        }
         if let Some(path) = &args.output {
             print(&format!("  plan      {} ({})\n", path.display(), plan.digest));
         }
@@ -110,17 +121,22 @@ pub(crate) fn run(args: &Compile) -> Result<Ended, Failure> {
     Ok(ended)
 }
 
+/// What was compiled.
+pub(crate) struct Made {
+    pub(crate) plan: Verified<Plan>,
+    search: Search,
+    /// What moves from the old plan, where there is one.
+    replan: Option<Moved>,
+}
+
 /// The whole pipeline, with its answer checked by the plan verifier.
-pub(crate) fn compile(workload: &Workload, prove: bool, clock: &Clock) -> Result<(Verified<Plan>, Search), Failure> {
-    let loaded = inputs::model(&workload.model)?;
-    let fleet = inputs::fleet(&workload.fleet)?;
-    let request = inputs::request(workload)?;
-    if let Some(warning) = inputs::check_context(&loaded.model, &request) {
-        render::warning(&warning);
-    }
-    let model = inputs::with_caches(loaded.model, &request)?;
-    let pins = inputs::pins(workload.pin.as_deref())?;
-    let costs = CostModel::new(&fleet, &request);
+pub(crate) fn compile(
+    task: &Task,
+    (prove, old): (bool, Option<&Verified<Plan>>),
+    clock: &Clock,
+) -> Result<Made, Failure> {
+    let Task { model, fleet, request, pins, stream } = task;
+    let costs = CostModel::new(fleet, request);
     let progress = Progress::start();
     let report = |step: Step| match step {
         Step::Forms { done, of } => progress.at(&format!("extracting forms, group {done} of {of}")),
@@ -134,18 +150,23 @@ pub(crate) fn compile(workload: &Workload, prove: bool, clock: &Clock) -> Result
             progress.at("placing stages");
         }
     };
-    let config = Config { prove, stream: workload.stream, pins: &pins, progress: Some(&report), ..Config::default() };
-    let outcome = match place(&model, &costs, config) {
-        Err(PlaceError::NoPlan(_)) => return Err(Failure::Refused(Box::new(refuse(&model, &costs, config)?))),
+    let config = Config { prove, stream: *stream, pins, progress: Some(&report), ..Config::default() };
+    let outcome = match place(model, &costs, config) {
+        Err(PlaceError::NoPlan(_)) => return Err(Failure::Refused(Box::new(refuse(model, &costs, config)?))),
         other => other?,
     };
     clock.end.set(Some(Instant::now()));
     drop(progress);
-    let plan = sailplan_codegen::emit(&model, &fleet, &request, &outcome.placement)
-        .map(|plan| sailplan_codegen::with_pins(plan, &pins))
+    let placement = match old {
+        Some(old) => replan::closest(task, &costs, old, outcome.placement)?,
+        None => outcome.placement,
+    };
+    let plan = sailplan_codegen::emit(model, fleet, request, &placement)
+        .map(|plan| sailplan_codegen::with_pins(plan, pins))
         .and_then(|plan| sailplan_codegen::read("the emitted plan", &sailplan_codegen::write(&plan)))
         .map_err(|problems| Failure::Bug(format!("the emitted plan is refused:\n{problems}")))?;
-    Ok((plan, outcome.search))
+    let replan = old.map(|old| replan::moved(&costs, old, &plan));
+    Ok(Made { plan, search: outcome.search, replan })
 }
 
 fn searched(search: Search, clock: &Clock) -> SearchSummary {

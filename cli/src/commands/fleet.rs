@@ -4,6 +4,7 @@ use super::{print, print_json};
 use crate::args::FleetArg;
 use crate::inputs;
 use crate::outcome::{Ended, Failure};
+use crate::summary::names;
 use sailplan_ir::{Compute, Fleet, Link, Links};
 use std::fmt::Write;
 
@@ -33,6 +34,9 @@ fn text(fleet: &Fleet) -> String {
         let _ = writeln!(text, "    DDR       {}", kind.bandwidth);
         let _ = writeln!(text, "    compute   {compute}");
         let _ = writeln!(text, "    overhead  {} a kernel", kind.overhead);
+    }
+    if !fleet.lost.is_empty() {
+        let _ = writeln!(text, "  lost        {}", names(&fleet.lost));
     }
     let _ = writeln!(text, "  links       {}", links(&fleet.links));
     let host = &fleet.host;

@@ -4,10 +4,10 @@
 use super::{print, print_json};
 use crate::args::Sweep;
 use crate::figure::{FIGURES, Figure};
-use crate::inputs;
 use crate::outcome::{Ended, Failure};
 use crate::progress::Progress;
 use crate::structure::structure;
+use crate::task::Task;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Diagnostic, Fleet, Model, Pin, Placement, Request, Verified};
 use sailplan_planner::{Config, PlaceError, place};
@@ -44,16 +44,13 @@ struct Row {
 
 pub(crate) fn run(args: &Sweep) -> Result<Ended, Failure> {
     let (name, figure, values) = parse(&args.vary)?;
-    let fleet = inputs::fleet(&args.workload.fleet)?;
-    let request = inputs::request(&args.workload)?;
-    let model = inputs::with_caches(inputs::model(&args.workload.model)?.model, &request)?;
-    let pins = inputs::pins(args.workload.pin.as_deref())?;
+    let Task { model, fleet, request, pins, stream } = Task::new(&args.workload)?;
     let progress = Progress::start();
     let mut rows: Vec<Row> = Vec::new();
     for (done, &value) in values.iter().enumerate() {
         progress.at(&format!("value {} of {}", done + 1, values.len()));
         let (fleet, request) = figure.apply(&fleet, &request, value)?;
-        rows.push(row(figure.show(value), rows.last(), (&model, &fleet, &request), (args.workload.stream, &pins))?);
+        rows.push(row(figure.show(value), rows.last(), (&model, &fleet, &request), (stream, &pins))?);
     }
     drop(progress);
     let swept = Swept { model: model.name.clone(), fleet: fleet.name.clone(), figure: name.to_owned(), rows };

@@ -3,6 +3,8 @@
 use crate::outcome::Failure;
 use crate::plan_model::model_of;
 use crate::progress::Progress;
+use crate::replan::closest;
+use crate::task::{Task, streams};
 use crate::{inputs, structure::structure};
 use sailplan_codegen::{Plan, check_model};
 use sailplan_cost_model::CostModel;
@@ -56,7 +58,7 @@ impl<'a> Solver<'a> {
             }
         };
         let (fleet, request) = (plan.fleet.inline.clone().verify()?, plan.request.verify()?);
-        let stream = plan.sails.iter().flat_map(|sail| &sail.weights).any(|weight| weight.streamed);
+        let stream = streams(plan);
         Ok(Self { plan, model, fleet, request, stream, solved: Cell::new(0), progress: Progress::start() })
     }
 
@@ -69,7 +71,11 @@ impl<'a> Solver<'a> {
     pub(super) fn again(&self) -> Result<Again, Failure> {
         let placement = self.solve(&self.fleet, &self.request, None)?;
         let placement = placement.ok_or_else(|| Failure::Bug("the plan's problem has no plan".to_owned()))?;
-        Ok(Again { placement })
+        // Of plans of equal time the plan may be another one, when it was made from an older one.
+        let (model, fleet, request) = (self.model.clone(), self.fleet.clone(), self.request.clone());
+        let task = Task { model, fleet, request, pins: self.plan.pins.clone(), stream: self.stream };
+        let costs = CostModel::new(&task.fleet, &task.request);
+        Ok(Again { placement: closest(&task, &costs, self.plan, placement)? })
     }
 
     /// The best placement with one more demand; none when nothing fits.

@@ -1,14 +1,36 @@
 //! Pages of figures say what the compiler computes today.
 
-use crate::commands::sailplan;
+use crate::commands::{sailplan, scratch};
 
 #[path = "../../examples/adr_014.rs"]
 mod adr_014;
+
+#[path = "../../examples/reviewed_plans.rs"]
+mod reviewed_plans;
 
 #[test]
 fn adr_014_is_what_plans_send() {
     let committed = include_str!("../../../docs/case-studies/adr-014.md");
     assert!(committed == adr_014::page(), "run ./x docs");
+}
+
+/// The page, and what its last section says of it.
+#[test]
+fn reviewed_plans_are_what_the_command_says() {
+    let committed = include_str!("../../../docs/case-studies/reviewed-plans.md");
+    let command = std::path::Path::new(env!("CARGO_BIN_EXE_sailplan"));
+    assert!(committed == reviewed_plans::page(command, &scratch("reviewed-plans")), "run ./x docs");
+    let differences = committed.lines().filter(|line| line.starts_with("classes"));
+    assert!(differences.clone().count() == 7 && differences.into_iter().all(|line| line == "classes   estimate-only"));
+    let gains = |figure: &str, most: f64| {
+        let percent = |line: &str| line.split_whitespace().nth(5)?.parse::<f64>().ok();
+        let all: Vec<f64> =
+            committed.lines().filter(|line| line.trim_start().starts_with(figure)).filter_map(percent).collect();
+        assert!(all.len() >= 7 && all.iter().all(|gain| *gain < 0.0 && *gain > -most), "{figure}: {all:?}");
+    };
+    gains("request ", 1.35);
+    gains("decode ", 0.5);
+    gains("prefill ", 8.0);
 }
 
 /// TinyLlama on two cards: 2 · 22 · 2048 values of 2 B, once; on four 3/2 of it, to a byte.

@@ -2,8 +2,8 @@
 
 use super::layers::{by_sail, runs};
 use super::{Class, Found, Held, What};
-use crate::{Plan, Resident, SailPlan, Slice, tensor_name};
-use sailplan_ir::{Dim, SailId};
+use crate::moves::missing;
+use crate::{Plan, Resident, tensor_name};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A tensor of the plan's model, and the layer when `{layer}` stands in its name.
@@ -17,7 +17,7 @@ type Pair<'a> = (&'a Vec<Held>, &'a Vec<Held>);
 
 pub(crate) fn compare(old: &Plan, new: &Plan, found: &mut Found) {
     dealt(old, new, found);
-    let resent = new.sails.iter().map(|sail| (sail.sail, resend(old, new, sail)));
+    let resent = missing(old, new).into_iter().map(|(sail, bytes)| (sail, bytes.0));
     for (sails, bytes) in by_sail(resent.filter(|(_, bytes)| *bytes > 0)) {
         found.push(Class::Moved, What::Resend { sails, bytes });
     }
@@ -79,55 +79,5 @@ fn keys(resident: &Resident) -> Vec<Key<'_>> {
     match &resident.layers {
         Some(layers) => layers.0.clone().map(|layer| (name, Some(layer))).collect(),
         None => vec![(name, None)],
-    }
-}
-
-/// Bytes of the card's weights that it does not hold under the old plan. Of another model nothing is kept: its weights may
-/// have the same names and shapes and other values.
-fn resend(old: &Plan, new: &Plan, sail: &SailPlan) -> u64 {
-    let same_model = old.model.digest == new.model.digest;
-    let card = |id: SailId| old.sails.iter().find(|other| other.sail == id).filter(|_| same_model);
-    let mut kept: BTreeMap<Key<'_>, Vec<&Resident>> = BTreeMap::new();
-    for resident in card(sail.sail).iter().flat_map(|card| &card.weights).filter(|resident| !resident.streamed) {
-        keys(resident).into_iter().for_each(|key| kept.entry(key).or_default().push(resident));
-    }
-    let extents = extents(new);
-    let missing = |resident: &Resident, key: Key<'_>| {
-        let here = kept.get(&key).into_iter().flatten().filter(|other| other.dtype == resident.dtype);
-        let dims = extents.get(key.0).map_or(&[][..], |dims| dims);
-        // The largest piece alone counts: several may overlap.
-        let covered = here.map(|other| covered(resident, other.slice, dims)).max().unwrap_or(0);
-        resident.bytes.0.saturating_sub(covered)
-    };
-    let resident = sail.weights.iter().filter(|resident| !resident.streamed);
-    let all = resident.flat_map(|resident| keys(resident).into_iter().map(move |key| (resident, key)));
-    all.map(|(resident, key)| missing(resident, key)).fold(0, u64::saturating_add)
-}
-
-/// Sizes of each weight.
-fn extents(plan: &Plan) -> BTreeMap<&str, &[Dim]> {
-    let tensors = plan.model.classes.iter().flat_map(|class| &class.tensors);
-    tensors.map(|tensor| (tensor.name.as_str(), tensor.dims.as_slice())).collect()
-}
-
-/// How many of a resident's bytes another slice of the same tensor has, rounded down.
-fn covered(resident: &Resident, other: Slice, dims: &[Dim]) -> u64 {
-    let (mut common, mut all) = (1_u128, 1_u128);
-    for (axis, dim) in dims.iter().enumerate() {
-        let size = dim.fixed().unwrap_or(1);
-        let (mine, theirs) = (along(resident.slice, axis, size), along(other, axis, size));
-        let both = mine.1.min(theirs.1).saturating_sub(mine.0.max(theirs.0));
-        common = common.saturating_mul(u128::from(both));
-        all = all.saturating_mul(u128::from(mine.1.saturating_sub(mine.0)));
-    }
-    let bytes = u128::from(resident.bytes.0).saturating_mul(common).checked_div(all).unwrap_or(0);
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-/// First and one past the last element along an axis.
-fn along(slice: Slice, wanted: usize, size: u64) -> (u64, u64) {
-    match slice {
-        Slice::Cut { axis, start, end } if usize::from(axis) == wanted => (start, end),
-        _ => (0, size),
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn compare(old: &PlanFleet, new: &PlanFleet, found: &mut Found) {
     for (name, class, old, new) in unlike(host(&old.inline.host), host(&inline.host)) {
         found.push(class, input(format!("host.{name}"), Some(old), Some(new), Vec::new()));
     }
+    super::inputs::field(found, Class::WrongTarget, "lost", [lost(&old.inline), lost(inline)]);
     sources(&old.inline, inline, found);
     super::inputs::field(found, Class::Cosmetic, "fleet.name", [&old.name, name]);
     super::inputs::field(found, Class::Cosmetic, "fleet.inline.name", [&old.inline.name, &inline.name]);
@@ -44,6 +45,11 @@ pub(crate) fn compare(old: &PlanFleet, new: &PlanFleet, found: &mut Found) {
             super::inputs::field(found, Class::Cosmetic, "fleet.inline", texts);
         }
     }
+}
+
+fn lost(fleet: &Fleet) -> String {
+    let named: Vec<String> = fleet.lost.iter().map(ToString::to_string).collect();
+    if named.is_empty() { "none".to_owned() } else { named.join(", ") }
 }
 
 fn input(field: String, old: Option<String>, new: Option<String>, sails: Vec<SailId>) -> What {

@@ -21,6 +21,8 @@ pub(crate) fn problems(plan: &Plan) -> Diagnostics {
     for sail in &plan.sails {
         if sail.sail.index() >= size {
             problems.push(problem(sail.sail.to_string(), format!("the fleet has only {size} Sails")));
+        } else if !plan.fleet.inline.serves(sail.sail.index()) {
+            problems.push(problem(sail.sail.to_string(), "it has work, and the fleet says that it is lost"));
         }
         if *groups.entry(sail.stage).or_insert(&sail.group) != sail.group.as_slice() {
             problems.push(problem(sail.sail.to_string(), format!("stage {} has two groups", sail.stage)));

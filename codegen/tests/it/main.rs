@@ -5,6 +5,7 @@ mod document;
 mod experts;
 mod forms;
 mod limits;
+mod moves;
 mod mutate;
 mod mutations;
 mod pins;

@@ -145,6 +145,7 @@ pub(crate) fn fleet(count: u16) -> Verified<Fleet> {
         kinds: BTreeMap::from([("card".to_owned(), kind)]),
         sails: vec![SailRun { kind: "card".to_owned(), count }],
         links: Links::Mesh(link),
+        lost: Vec::new(),
         host: Host { rate, latency: Picoseconds::from_micros(10), attachment: Attachment::Shared, memory: None },
         provenance: BTreeMap::new(),
     };

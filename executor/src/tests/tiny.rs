@@ -339,7 +339,8 @@ impl Arena {
 fn fleet() -> Fleet {
     let host = Host { rate: BytesPerSecond(1), latency: Picoseconds(0), attachment: Attachment::Shared, memory: None };
     let (kinds, provenance) = (BTreeMap::new(), BTreeMap::new());
-    Fleet { name: "test".to_owned(), kinds, sails: Vec::new(), links: Links::Edges(Vec::new()), host, provenance }
+    let (sails, links, lost) = (Vec::new(), Links::Edges(Vec::new()), Vec::new());
+    Fleet { name: "test".to_owned(), kinds, sails, links, lost, host, provenance }
 }
 
 /// The wire type of a request.

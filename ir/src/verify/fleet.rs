@@ -36,7 +36,10 @@ impl Verify for Fleet {
             n if n > MAX_SAILS => {
                 problems.push(Diagnostic::new(format!("sails: {n} are more than the {MAX_SAILS} that are supported")))
             }
-            _ => check_links(self, &mut problems),
+            _ => {
+                check_links(self, &mut problems);
+                check_service(self, &mut problems);
+            }
         }
         problems
     }
@@ -131,5 +134,19 @@ fn check_links(fleet: &Fleet, problems: &mut Diagnostics) {
             )));
             return;
         }
+    }
+}
+
+fn check_service(fleet: &Fleet, problems: &mut Diagnostics) {
+    let size = fleet.size();
+    if let Some(sail) = fleet.lost.iter().find(|sail| sail.index() >= size) {
+        let problem = Diagnostic::new(format!("lost: {sail} is not in the fleet of {size}"));
+        problems.push(problem.hint(format!("its Sails are sail0 to sail{}", size - 1)));
+    } else if fleet.lost.windows(2).any(|pair| pair[0] >= pair[1]) {
+        let problem = Diagnostic::new("lost: the Sails do not stand in order, each once");
+        problems.push(problem.hint("lost: [\"sail1\", \"sail3\"]"));
+    } else if fleet.lost.len() == size {
+        problems
+            .push(Diagnostic::new(format!("lost: all {size} Sails are out of service")).hint("leave one in service"));
     }
 }

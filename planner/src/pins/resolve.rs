@@ -21,10 +21,12 @@ pub(crate) struct Misaligned {
     pub(crate) nearest: Vec<u64>,
 }
 
-/// The limits that pins stand for. With `round`, cuts move to the nearest border.
+/// The limits that pins stand for, by place in the order of the cards in service. With `round`, cuts move to the nearest
+/// border.
 pub(crate) fn resolve(pins: &[Pin], model: &Model, fleet: &Fleet, round: bool) -> Result<Limits, Diagnostics> {
-    let limits = Limits::none(fleet.size(), model.classes.len());
-    let mut resolver = Resolver { model, fleet, round, limits };
+    let order = fleet.in_service();
+    let limits = Limits::none(order.len(), model.classes.len());
+    let mut resolver = Resolver { model, fleet, order, round, limits };
     let mut problems = Diagnostics::default();
     for (index, pin) in pins.iter().enumerate() {
         if let Err(problem) = resolver.pin(index, &pin.demand) {
@@ -42,6 +44,7 @@ pub(crate) fn resolve(pins: &[Pin], model: &Model, fleet: &Fleet, round: bool) -
 struct Resolver<'a> {
     model: &'a Model,
     fleet: &'a Fleet,
+    order: Vec<SailId>,
     round: bool,
     limits: Limits,
 }
@@ -55,6 +58,10 @@ impl Resolver<'_> {
             }
             Demand::Group { layers, sails } => {
                 let mask = self.mask(sails)?;
+                if sails.iter().any(|sail| !self.fleet.serves(sail.index())) {
+                    // No group has a lost Sail, so none is the one demanded.
+                    return self.region(layers, Spot::Within(vec![false; mask.len()]));
+                }
                 let group = super::runs(&mask);
                 let [group] = &group[..] else {
                     let problem = Diagnostic::new("the Sails are not consecutive in the fleet's link order");
@@ -95,20 +102,17 @@ impl Resolver<'_> {
         }
     }
 
+    /// By place in the order, whether a Sail is named; lost ones have no place.
     fn mask(&self, sails: &[SailId]) -> Result<Vec<bool>, Diagnostic> {
-        let mut mask = vec![false; self.fleet.size()];
         if sails.is_empty() {
             return Err(Diagnostic::new("no Sail is named").hint("name at least one, as [\"sail0\"]"));
         }
-        for sail in sails {
-            let size = mask.len();
-            let slot = mask.get_mut(sail.index());
-            *slot.ok_or_else(|| {
-                let problem = Diagnostic::new(format!("{sail} is not in the fleet of {size}"));
-                problem.hint(format!("its Sails are sail0 to sail{}", size.saturating_sub(1)))
-            })? = true;
+        let size = self.fleet.size();
+        if let Some(sail) = sails.iter().find(|sail| sail.index() >= size) {
+            let problem = Diagnostic::new(format!("{sail} is not in the fleet of {size}"));
+            return Err(problem.hint(format!("its Sails are sail0 to sail{}", size.saturating_sub(1))));
         }
-        Ok(mask)
+        Ok(self.order.iter().map(|sail| sails.contains(sail)).collect())
     }
 
     fn region(&mut self, part: &Part, spot: Spot) -> Result<(), Diagnostic> {

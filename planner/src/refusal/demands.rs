@@ -2,9 +2,9 @@
 
 use super::problem::{Problem, Solver};
 use super::{Change, Demanded, fleets};
-use crate::PlaceError;
 use crate::reasons::reasons;
 use crate::space::Family;
+use crate::{PlaceError, service};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Bytes, DType, Role};
 
@@ -57,7 +57,7 @@ fn all(problem: &Problem) -> Result<Vec<Kind>, PlaceError> {
         (Kind::Batch, request.batch > 1),
         (Kind::Ubatch, request.chunk_tokens() > 1),
         (Kind::Caches, request.cache == DType::F32),
-        (Kind::Links, problem.fleet.parts().contains(&1)),
+        (Kind::Links, fleets::apart(&problem.fleet)),
         (Kind::Blocks, !problem.limits()?.misaligned.is_empty()),
     ];
     let asked = candidates.into_iter().filter(|(_, asked)| *asked).map(|(kind, _)| kind);
@@ -98,7 +98,8 @@ pub(crate) fn words(problem: &Problem, kind: Kind) -> Result<Demanded, PlaceErro
         place: None,
     };
     let (request, graph) = (&problem.request, &problem.model.graph);
-    let costs = CostModel::new(&problem.fleet, request);
+    let left = service::left(&problem.fleet)?;
+    let costs = CostModel::new(left.as_ref().unwrap_or(&problem.fleet), request);
     let limits = problem.limits()?;
     let balance = reasons(&problem.model, &costs, (Family::default(), &limits));
     Ok(match kind {
@@ -151,9 +152,10 @@ fn apart(problem: &Problem) -> String {
     let parts = problem.fleet.parts();
     let last = parts.iter().max().copied().unwrap_or(0);
     let part = |number: usize| {
-        let cards = (0..parts.len()).filter(|&card| parts[card] == number).map(|card| format!("sail{card}"));
-        format!("{{{}}}", cards.collect::<Vec<_>>().join(", "))
+        let cards = (0..parts.len()).filter(|&card| parts[card] == number && problem.fleet.serves(card));
+        cards.map(|card| format!("sail{card}")).collect::<Vec<_>>().join(", ")
     };
-    let parts: Vec<String> = (0..=last).map(part).collect();
+    let parts: Vec<String> = (0..=last).map(part).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<String> = parts.into_iter().map(|part| format!("{{{part}}}")).collect();
     format!("no link that is up joins {}", parts.join(" | "))
 }

@@ -7,6 +7,14 @@ pub(crate) fn resizable(fleet: &Fleet) -> bool {
     fleet.sails.len() == 1 && !matches!(fleet.links, Links::Edges(_))
 }
 
+/// Whether there are cards in service that do not reach each other.
+pub(crate) fn apart(fleet: &Fleet) -> bool {
+    let parts = fleet.parts();
+    let mut parts = (0..parts.len()).filter(|&card| fleet.serves(card)).map(|card| parts[card]);
+    let first = parts.next();
+    parts.any(|part| Some(part) != first)
+}
+
 /// With so many cards.
 pub(crate) fn resize(fleet: &mut Fleet, count: u16) {
     if let [run] = &mut fleet.sails[..] {
@@ -47,9 +55,11 @@ pub(crate) fn missing(fleet: &Fleet) -> Vec<(SailId, SailId)> {
     let Links::Edges(edges) = &fleet.links else { return Vec::new() };
     let mut parts = fleet.parts();
     let mut missing = Vec::new();
+    let serve = |(a, b): &(SailId, SailId)| fleet.serves(a.index()) && fleet.serves(b.index());
     let down = edges.iter().filter(|edge| edge.link.state != LinkState::Up).map(|edge| (edge.a, edge.b));
-    let down: Vec<(SailId, SailId)> = down.collect();
-    let new = (1..fleet.size()).map(|card| (SailId(card as u16 - 1), SailId(card as u16)));
+    let down: Vec<(SailId, SailId)> = down.filter(serve).collect();
+    let order = fleet.in_service();
+    let new = order.windows(2).map(|pair| (pair[0], pair[1]));
     for (a, b) in down.into_iter().chain(new) {
         let (from, to) = (parts[b.index()], parts[a.index()]);
         if from != to {

@@ -133,7 +133,7 @@ impl<'a> Solver<'a> {
 
 /// The whole fleet, its halves and their halves, blocks of powers of two, and what pins name.
 fn few(problem: &Problem) -> Result<Vec<Interval>, PlaceError> {
-    let size = problem.fleet.size();
+    let size = problem.fleet.in_service().len();
     let halves = std::iter::successors(Some(size), |&length| (length > 1).then_some(length / 2));
     let powers =
         std::iter::successors(Some(1), |&length: &usize| Some(length * 2)).take_while(|&length| length <= size);

@@ -4,6 +4,7 @@ mod agree;
 mod baselines;
 mod experts;
 mod loads;
+mod lost;
 mod pins;
 mod properties;
 mod random;

@@ -114,7 +114,7 @@ pub(crate) fn card(sail: &mut SailPlan, words: &Words, numbers: &mut Numbers) ->
 /// The head: the request, the fleet, the logical model, the list of cards.
 pub(crate) fn head(plan: &mut Plan, numbers: &mut Numbers) -> String {
     let request = &mut plan.request;
-    match numbers.below(14) {
+    match numbers.below(15) {
         0 => request.prompt = numbers.near(request.prompt),
         1 => request.context = numbers.near(request.context),
         2 => request.chunk = numbers.near(request.chunk),
@@ -134,9 +134,13 @@ pub(crate) fn head(plan: &mut Plan, numbers: &mut Numbers) -> String {
             let (one, other) = (numbers.below(plan.sails.len()), numbers.below(plan.sails.len()));
             plan.sails.swap(one, other);
         }
+        11 => {
+            let sail = numbers.below(plan.sails.len());
+            plan.fleet.inline.lost.push(plan.sails[sail].sail);
+        }
         _ => return model(plan, numbers),
     }
-    format!("head: {:?} {:?}", plan.request, plan.sails.len())
+    format!("head: {:?} {:?} {:?}", plan.request, plan.sails.len(), plan.fleet.inline.lost)
 }
 
 /// The logical model: the verifier holds the programs to it, so a change there must show as a contradiction.

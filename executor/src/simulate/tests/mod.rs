@@ -38,6 +38,7 @@ fn fleet(cards: u16, links: Links, attachment: Attachment) -> Fleet {
         kinds: BTreeMap::from([("card".to_owned(), kind)]),
         sails: vec![SailRun { kind: "card".to_owned(), count: cards }],
         links,
+        lost: Vec::new(),
         host: Host { rate: BytesPerSecond(100_000_000), latency: micros(100), attachment, memory: None },
         provenance: BTreeMap::new(),
     }
