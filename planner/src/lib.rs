@@ -25,6 +25,7 @@ mod pins;
 mod planted;
 mod price;
 mod program;
+mod proof;
 mod reasons;
 mod refusal;
 mod repertoire;
@@ -40,6 +41,7 @@ mod trellis;
 
 pub use baselines::{Baseline, Simpler, baselines};
 pub use outcome::{NoPlan, Outcome, PlaceError, Search};
+pub use proof::prove;
 pub use refusal::{Change, Demanded, Refusal, Relaxation, refuse};
 pub use rules::Rule;
 pub use saturate::Saturation;
