@@ -26,6 +26,8 @@ mod planted;
 mod price;
 mod program;
 mod proof;
+#[cfg(test)]
+mod proven;
 mod reasons;
 mod refusal;
 mod repertoire;

@@ -9,12 +9,19 @@ use sailplan_ir::{Action, Chain, Graph, Head, Layout, Program, Proof, ProofStep,
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// Operators of a class that is proven, more than any layer has: explanations go as deep as a class has operators in a row.
+const MOST_OPERATORS: usize = 400;
+
 /// A proof that a sharded program computes what its template does; of a program whose result is on the host, that it
 /// collects what the template computes.
 ///
 /// # Errors
 /// The program is none of the template, or the rules do not lead to it.
 pub fn prove(class: &str, template: &Graph, program: &Program) -> Result<Proof, String> {
+    let (operators, most) = (template.nodes.len(), MOST_OPERATORS);
+    if operators > most {
+        return Err(format!("it has {operators} operators; classes of at most {most} are proven"));
+    }
     let on_host = program.output().is_some_and(|made| made.layout == Layout::Host);
     let template = Template::new(template);
     let (whole, sharded) = (encode(&template, on_host)?, sharded(&template, program)?);

@@ -166,3 +166,39 @@ fn matches(bank: &Bank<'_>, pattern: &Pattern, term: Id, bound: &mut Bound) -> b
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::equation::Key;
+    use sailplan_ir::{DType, Dim, Graph, Op, Role, TensorId};
+
+    /// Typed terms keep every condition of today's table by themselves; a condition that they do not keep is looked at.
+    #[test]
+    fn conditions_are_looked_at() {
+        let mut graph = Graph::default();
+        let axes = [Dim::Tokens, Dim::Fixed(8)];
+        let x = graph.tensor("x", &axes, DType::F32, Role::Input);
+        graph.apply(Op::Add, &[x, x], "y", &axes);
+        let mut bank = Bank::new(&graph);
+        let leaf = bank.add(Does::Leaf(TensorId(0)), Vec::new()).unwrap();
+        let slice = bank.add(Does::Key(Key::Slice(1)), vec![leaf]).unwrap();
+        let sum = bank.add(Does::Key(Key::Op(0)), vec![slice, slice]).unwrap();
+        let variable = |place| Pattern::Variable(Variable::Operand(place));
+        let side = Pattern::Term(Key::Op(0), vec![variable(0), variable(1)]);
+        let with = |whole: &[usize], cut| {
+            let condition = Condition { whole: whole.to_vec(), cut };
+            let name = "test".to_owned();
+            holds(&bank, &Equation { name, left: side.clone(), right: side.clone(), condition }, sum, sum)
+        };
+        assert_eq!(with(&[], None), Ok(()));
+        assert_eq!(with(&[], Some((Variable::Operand(0), 1))), Ok(()));
+        assert_eq!(with(&[0], None).unwrap_err(), "`test` holds only if whole: ?a0");
+        assert_eq!(
+            with(&[], Some((Variable::Operand(1), 0))).unwrap_err(),
+            "`test` holds only if axis 0 of ?a1 can be cut"
+        );
+        let both = "`test` holds only if ?a0 to ?a1 are whole and axis 1 of ?a0 can be cut";
+        assert_eq!(with(&[0, 1], Some((Variable::Operand(0), 1))).unwrap_err(), both);
+    }
+}

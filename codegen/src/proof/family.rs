@@ -114,3 +114,46 @@ fn together(mut ranks: impl Iterator<Item = Layout>) -> Result<Layout, String> {
         (known, layout) => Err(format!("one rank holds a value {known}, another {layout}")),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::Event;
+
+    const KNOWN: Known = Known { source: Source::Arrived, of: (0, 0), layout: Layout::Whole };
+
+    fn trace(layouts: &[Layout], read: Known) -> Trace {
+        let mut trace = Trace::default();
+        for &layout in layouts {
+            trace.events.push(Event { action: Action::Slice, reads: vec![read], of: (0, 0), layout });
+        }
+        trace
+    }
+
+    fn refused(one: &Trace, other: &Trace) -> String {
+        families(&[one, other]).err().unwrap()
+    }
+
+    #[test]
+    fn a_rank_with_everything_has_its_part_whole() {
+        let (all, none) = (trace(&[Layout::Whole], KNOWN), trace(&[Layout::Sharded(1)], KNOWN));
+        assert_eq!(families(&[&all, &none]).unwrap().made[0].layout, Layout::Sharded(1));
+        assert!(families(&[&all, &all]).unwrap().made.len() == 1, "a copy of what arrived is a value of its own");
+    }
+
+    #[test]
+    fn ranks_that_run_different_programs_are_refused() {
+        let one = trace(&[Layout::Whole], KNOWN);
+        assert_eq!(families(&[]).err().unwrap(), "a stage of no cards");
+        assert_eq!(refused(&one, &trace(&[], KNOWN)), "rank 1 makes 0 values, rank 0 1");
+        let mut other = trace(&[Layout::Whole], KNOWN);
+        other.events[0].action = Action::AllReduce;
+        assert_eq!(refused(&one, &other), "rank 1 makes another value than rank 0 in step 0");
+        let held = trace(&[Layout::Whole], Known { source: Source::Held, ..KNOWN });
+        assert_eq!(refused(&one, &held), "the ranks read different values in one step");
+        let (cut, sum) = (trace(&[Layout::Sharded(1)], KNOWN), trace(&[Layout::Partial], KNOWN));
+        assert_eq!(refused(&cut, &sum), "one rank holds a value sharded(1), another partial");
+        let early = trace(&[Layout::Whole], Known { source: Source::Made(4), ..KNOWN });
+        assert_eq!(refused(&early, &early), "a value is read too early");
+    }
+}

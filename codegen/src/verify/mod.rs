@@ -41,6 +41,8 @@ pub(crate) const MAX_ALIKE: usize = 1 << 9;
 
 pub(crate) use machine::Phase;
 pub(crate) use model::Logical;
+#[cfg(test)]
+pub(crate) use trace::Event;
 pub(crate) use trace::{Known, Source, Target, Trace};
 
 /// A problem at a named part of the plan.
