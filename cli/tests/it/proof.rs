@@ -113,7 +113,10 @@ fn a_proof_reads_as_the_snapshot() {
     settings.set_snapshot_path("../../../snapshots/tiny-gqa-q4_0-x3-mesh");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!("proof", text(&three_cards())));
+    let proofs = text(&three_cards());
+    let (_, head) = proofs.split_once("class \"head\"").unwrap();
+    assert!(include_str!("../../../docs/proof.md").contains(head), "docs/proof.md shows the proof of the head");
+    settings.bind(|| insta::assert_snapshot!("proof", proofs));
 }
 
 /// The classes of four plans: dense, with experts, cut in two ways, and on boards that send slowly.
@@ -193,7 +196,7 @@ fn claims(text: &str) -> BTreeSet<(String, usize, usize)> {
     for proof in text.split("class ").skip(1) {
         let mut terms: BTreeMap<&str, usize> = BTreeMap::new();
         let (mut from, mut to) = ("", "");
-        for line in proof.lines().skip(1) {
+        for line in proof.lines().skip(1).filter(|line| *line != PROOF_HEADER) {
             let words: Vec<&str> = line.split_whitespace().collect();
             if words[1] == "=" {
                 let operands = words[3..].iter().map(|word| terms[word].to_string()).collect::<Vec<_>>();
@@ -218,7 +221,7 @@ fn claims_no_more(text: &str, changed: &str) -> bool {
 
 #[test]
 fn a_changed_proof_is_refused_or_proves_the_same() {
-    let (mut refused, mut harmless) = (0, 0);
+    let (mut refused, mut read, mut harmless) = (0, 0, 0);
     for (seed, lifted) in subjects().iter().enumerate() {
         let original = text(lifted);
         let table = |one: &Lifted| equation_table(&one.template).into_iter().map(|[name, ..]| name);
@@ -230,7 +233,10 @@ fn a_changed_proof_is_refused_or_proves_the_same() {
                 changed = self::changed(&changed, &rules, &mut numbers);
             }
             match holds(&changed, lifted) {
-                Err(_) => refused += 1,
+                Err(_) => {
+                    refused += 1;
+                    read += usize::from(read_proofs("a.proof", &changed).is_ok());
+                }
                 Ok(_) => {
                     assert!(claims_no_more(&original, &changed), "accepted:\n{changed}");
                     harmless += usize::from(changed != original);
@@ -238,8 +244,8 @@ fn a_changed_proof_is_refused_or_proves_the_same() {
             }
         }
     }
-    println!("{refused} refused, {harmless} harmless");
-    assert!(refused > 5000 && harmless < 600, "{refused} refused, {harmless} harmless");
+    println!("{refused} refused, of which {read} could be read; {harmless} harmless");
+    assert!(refused > 5000 && read > 1500 && harmless < 100, "{refused} refused, {read} read, {harmless} harmless");
 }
 
 /// Every line by itself: without it, no proof holds, but for spare lines there are none.
@@ -284,15 +290,16 @@ fn a_proof_of_another_class_or_form_is_refused() {
             let proof = text(std::slice::from_ref(one));
             for other in lifted.iter().filter(|other| *other != one) {
                 let renamed = proof.replace(&format!("class {:?}", one.class), &format!("class {:?}", other.class));
-                for proof in [&proof, &renamed] {
-                    let same = one.template == other.template && one.program == other.program;
-                    assert!(
-                        same || holds(proof, std::slice::from_ref(other)).is_err(),
-                        "{} {}",
-                        one.class,
-                        other.class
-                    );
-                }
+                assert!(holds(&proof, std::slice::from_ref(other)).is_err(), "{} {}", one.class, other.class);
+                // Classes that differ in constants alone have the same proof, word for word.
+                let alike = one.program == other.program && one.template.nodes.len() == other.template.nodes.len();
+                assert_eq!(
+                    holds(&renamed, std::slice::from_ref(other)).is_ok(),
+                    alike,
+                    "{} {}",
+                    one.class,
+                    other.class
+                );
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::verify::{Known, Source, Target, Trace};
 use sailplan_ir::{Action, Layout};
+use std::collections::BTreeSet;
 
 /// An operand of a family.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -35,7 +36,7 @@ pub(super) struct Family {
 /// The families of one stage in one phase, and those that leave it.
 pub(super) struct Families {
     pub(super) made: Vec<Family>,
-    pub(super) leaves: Vec<(Read, Target)>,
+    pub(super) leaves: BTreeSet<(Read, Target)>,
 }
 
 /// The traces of a group's cards, in order of rank, taken together.
@@ -47,7 +48,7 @@ pub(super) fn families(ranks: &[&Trace]) -> Result<Families, String> {
     if let Some(rank) = ranks.iter().position(|rank| rank.events.len() != first.events.len()) {
         return Err(format!("rank {rank} makes {} values, rank 0 {}", ranks[rank].events.len(), first.events.len()));
     }
-    let mut families = Families { made: Vec::new(), leaves: Vec::new() };
+    let mut families = Families { made: Vec::new(), leaves: BTreeSet::new() };
     // A copy is what it copies.
     let mut stands_for: Vec<u32> = Vec::new();
     for (index, event) in first.events.iter().enumerate() {
@@ -77,16 +78,14 @@ pub(super) fn families(ranks: &[&Trace]) -> Result<Families, String> {
 }
 
 /// What leaves the group, once for each value and target; the ranks that give it are those that have some of it.
-fn leaves(ranks: &[&Trace], stands_for: &[u32], made: &[Family]) -> Result<Vec<(Read, Target)>, String> {
-    let mut leaves: Vec<(Read, Target)> = Vec::new();
+fn leaves(ranks: &[&Trace], stands_for: &[u32], made: &[Family]) -> Result<BTreeSet<(Read, Target)>, String> {
+    let mut leaves = BTreeSet::new();
     for (known, target) in ranks.iter().flat_map(|rank| &rank.leaves) {
         let mut one = read(std::iter::once(*known), stands_for)?;
         if let From::Made(number) = one.from {
             one.layout = made[number as usize].layout;
         }
-        if !leaves.contains(&(one, *target)) {
-            leaves.push((one, *target));
-        }
+        leaves.insert((one, *target));
     }
     Ok(leaves)
 }

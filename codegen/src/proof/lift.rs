@@ -141,9 +141,9 @@ fn forms(plan: &Plan, logical: &Logical, traces: &[Trace]) -> Result<Vec<Form>, 
         .collect())
 }
 
-struct Stage<'a> {
-    logical: &'a Logical,
-    families: &'a Families,
+pub(super) struct Stage<'a> {
+    pub(super) logical: &'a Logical,
+    pub(super) families: &'a Families,
 }
 
 /// A segment's value that something outside it reads: a family, and whether the host takes it.
@@ -151,7 +151,7 @@ type Root = (u32, bool);
 
 impl Stage<'_> {
     /// From what leaves the stage back to what enters it, segment by segment.
-    fn programs(&self) -> Result<Vec<(u32, Program)>, String> {
+    pub(super) fn programs(&self) -> Result<Vec<(u32, Program)>, String> {
         let mut roots: BTreeSet<Root> = BTreeSet::new();
         for (read, target) in &self.families.leaves {
             match read.from {

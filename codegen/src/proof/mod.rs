@@ -6,6 +6,8 @@ mod check;
 mod equation;
 mod family;
 mod lift;
+#[cfg(test)]
+mod lifting;
 mod read;
 
 pub use check::{Proven, check_proofs};

@@ -9,6 +9,9 @@ use super::value::{Held, Value};
 use sailplan_ir::{Action, CollectiveKind, Layout};
 use std::collections::BTreeMap;
 
+/// Values of one card in one phase; a deep model has some five thousand.
+const MOST_EVENTS: usize = 1 << 16;
+
 /// Where an operand comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
@@ -51,7 +54,7 @@ pub(crate) struct Trace {
 }
 
 /// Where a value goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Target {
     Host,
     Stage,
@@ -109,15 +112,18 @@ impl Trace {
     ) -> Result<(), String> {
         let read = self.known(from)?;
         let (of, layout) = written(logical, card, out)?;
-        let known = self.event(Event { action, reads: vec![read], of, layout });
+        let known = self.event(Event { action, reads: vec![read], of, layout })?;
         self.buffers.insert(out, known);
         Ok(())
     }
 
-    fn event(&mut self, event: Event) -> Known {
+    fn event(&mut self, event: Event) -> Result<Known, String> {
+        if self.events.len() >= MOST_EVENTS {
+            return Err(format!("makes more than {MOST_EVENTS} values, too many for proofs"));
+        }
         let known = Known { source: Source::Made(self.events.len() as u32), of: event.of, layout: event.layout };
         self.events.push(event);
-        known
+        Ok(known)
     }
 
     fn kernel(
@@ -149,7 +155,7 @@ impl Trace {
                 }
             });
         }
-        let known = self.event(Event { action: Action::Compute(node), reads: operands, of, layout });
+        let known = self.event(Event { action: Action::Compute(node), reads: operands, of, layout })?;
         match (out, cache) {
             (Operand::Buffer(buffer), _) => drop(self.buffers.insert(buffer, known)),
             (_, Some(place)) => drop(self.caches.insert(place, known)),
@@ -176,5 +182,19 @@ fn in_part(part: Part) -> Layout {
         Part::Whole => Layout::Whole,
         Part::Cut(axis, _) => Layout::Sharded(axis as u8),
         Part::Partial(_) => Layout::Partial,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_bounded() {
+        let mut trace = Trace::default();
+        let mut event =
+            || trace.event(Event { action: Action::Leaf, reads: Vec::new(), of: (0, 0), layout: Layout::Whole });
+        assert!((0..MOST_EVENTS).all(|_| event().is_ok()));
+        assert_eq!(event().unwrap_err(), "makes more than 65536 values, too many for proofs");
     }
 }
