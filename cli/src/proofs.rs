@@ -1,6 +1,6 @@
 //! Proofs that what a plan runs equals its layers: made with the planner's rules, checked with the verifier's own, counted and
 //! timed.
-#![expect(clippy::disallowed_methods, reason = "says how long proofs take; no answer depends on it")]
+#![expect(clippy::disallowed_types, reason = "says how long proofs take; no answer depends on it")]
 
 use sailplan_codegen::{Lifted, Plan, Proven, check_proofs, lift, read_proofs};
 use sailplan_ir::{Diagnostic, Diagnostics, PROOF_HEADER, Verified};

@@ -5,7 +5,7 @@ use crate::analysis::Template;
 use crate::language::{Collect, Gather, LeafName, OpName, Scatter, Slice, Term};
 use crate::saturate::{encode, explained};
 use egg::{Id, RecExpr, TreeTerm};
-use sailplan_ir::{Action, Chain, Graph, Head, Layout, Program, Proof, ProofStep, Term as ProofTerm};
+use sailplan_ir::{Action, Chain, Graph, Head, Instruction, Layout, Program, Proof, ProofStep, Term as ProofTerm};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -42,40 +42,46 @@ fn sharded(template: &Template, program: &Program) -> Result<RecExpr<Term>, Stri
     for instruction in &program.instructions {
         let inputs: Option<Vec<Id>> = instruction.inputs.iter().map(|input| made.get(input.index()).copied()).collect();
         let inputs = inputs.ok_or("a value is read before it is made")?;
-        let one = || inputs.first().copied().ok_or("a collective of nothing");
-        let axis = || match instruction.layout {
-            Layout::Sharded(axis) => Ok(axis),
-            _ => Err("a slice of nothing"),
+        let id = if instruction.action == Action::Leaf {
+            let leaf = expression.add(Term::Leaf(LeafName(instruction.tensor.0)));
+            axis(instruction.layout).map_or(leaf, |axis| expression.add(Term::Slice(Slice(axis), [leaf])))
+        } else {
+            let from = instruction.inputs.first().and_then(|input| axis(program.instructions[input.index()].layout));
+            expression.add(applied(template, instruction, (inputs, from))?)
         };
-        let from = instruction.inputs.first().map(|input| program.instructions[input.index()].layout);
-        let cut = match from {
-            Some(Layout::Sharded(axis)) => Some(axis),
-            _ => None,
-        };
-        let term = match instruction.action {
-            Action::Leaf => {
-                let leaf = expression.add(Term::Leaf(LeafName(instruction.tensor.0)));
-                let held = match instruction.layout {
-                    Layout::Sharded(axis) => expression.add(Term::Slice(Slice(axis), [leaf])),
-                    _ => leaf,
-                };
-                made.push(held);
-                continue;
-            }
-            Action::Compute(node) => {
-                let node = template.graph.nodes.get(node.index()).ok_or("no such operator")?;
-                let index = template.ops.iter().position(|op| *op == node.op).ok_or("no such operator")?;
-                Term::Op(OpName(index as u16), inputs)
-            }
-            Action::Slice => Term::Slice(Slice(axis()?), [one()?]),
-            Action::AllGather => Term::Gather(Gather(cut.ok_or("a gather of what is not cut")?), [one()?]),
-            Action::AllReduce => Term::AllReduce([one()?]),
-            Action::ReduceScatter => Term::Scatter(Scatter(axis()?), [one()?]),
-            Action::Collect => Term::Collect(Collect(cut), [one()?]),
-        };
-        made.push(expression.add(term));
+        made.push(id);
     }
     Ok(expression)
+}
+
+/// What is no leaf, on inputs of which the first is cut along an axis or not.
+fn applied(
+    template: &Template,
+    instruction: &Instruction,
+    (inputs, from): (Vec<Id>, Option<u8>),
+) -> Result<Term, String> {
+    let one = || inputs.first().copied().ok_or("a collective of nothing");
+    let to = axis(instruction.layout).ok_or("a slice of nothing");
+    Ok(match instruction.action {
+        Action::Compute(node) => {
+            let node = template.graph.nodes.get(node.index()).ok_or("no such operator")?;
+            let index = template.ops.iter().position(|op| *op == node.op).ok_or("no such operator")?;
+            Term::Op(OpName(index as u16), inputs)
+        }
+        Action::Slice | Action::Leaf => Term::Slice(Slice(to?), [one()?]),
+        Action::AllGather => Term::Gather(Gather(from.ok_or("a gather of what is not cut")?), [one()?]),
+        Action::AllReduce => Term::AllReduce([one()?]),
+        Action::ReduceScatter => Term::Scatter(Scatter(to?), [one()?]),
+        Action::Collect => Term::Collect(Collect(from), [one()?]),
+    })
+}
+
+/// The axis that a layout cuts.
+const fn axis(layout: Layout) -> Option<u8> {
+    match layout {
+        Layout::Sharded(axis) => Some(axis),
+        _ => None,
+    }
 }
 
 /// Where a chain starts and ends, and its number where it has steps.
@@ -185,32 +191,11 @@ fn push(chain: &mut Chain, step: ProofStep) {
 
 /// What one chain needs, numbered anew: chains and terms after those they need.
 fn used(writer: &Writer<'_>, last: u32) -> Proof {
-    let mut terms: Vec<(&ProofTerm, u32)> = writer.terms.iter().map(|(term, &number)| (term, number)).collect();
-    let mut chains: Vec<(&Chain, u32)> = writer.chains.iter().map(|(chain, &number)| (chain, number)).collect();
-    terms.sort_unstable_by_key(|term| term.1);
-    chains.sort_unstable_by_key(|chain| chain.1);
-    let (mut term_used, mut chain_used) = (vec![false; terms.len()], vec![false; chains.len()]);
-    chain_used[last as usize] = true;
-    for (chain, number) in chains.iter().rev().filter(|chain| chain.1 <= last) {
-        if !chain_used[*number as usize] {
-            continue;
-        }
-        term_used[chain.from as usize] = true;
-        for step in &chain.steps {
-            term_used[step.gives() as usize] = true;
-            if let ProofStep::Inside { chain, .. } = step {
-                chain_used[*chain as usize] = true;
-            }
-        }
-    }
-    for (term, number) in terms.iter().rev() {
-        if term_used[*number as usize] {
-            term.operands.iter().for_each(|&operand| term_used[operand as usize] = true);
-        }
-    }
+    let (terms, chains) = (in_order(&writer.terms), in_order(&writer.chains));
+    let (term_used, chain_used) = marked(&terms, &chains, last as usize);
     let (term_at, chain_at) = (numbers(&term_used), numbers(&chain_used));
     let term = |number: u32| term_at[number as usize];
-    let renumbered = |step: &ProofStep| match step {
+    let step = |step: &ProofStep| match step {
         ProofStep::Rule { name, forward, gives } => {
             ProofStep::Rule { name: name.clone(), forward: *forward, gives: term(*gives) }
         }
@@ -218,15 +203,47 @@ fn used(writer: &Writer<'_>, last: u32) -> Proof {
             ProofStep::Inside { operand: *operand, chain: chain_at[*chain as usize], gives: term(*gives) }
         }
     };
-    let kept = terms.iter().filter(|(_, number)| term_used[*number as usize]);
-    let terms = kept.map(|(known, _)| ProofTerm {
+    let renumbered = |known: &ProofTerm| ProofTerm {
         head: known.head.clone(),
         operands: known.operands.iter().map(|&operand| term(operand)).collect(),
-    });
-    let kept = chains.iter().filter(|(_, number)| chain_used[*number as usize]);
-    let chains =
-        kept.map(|(chain, _)| Chain { from: term(chain.from), steps: chain.steps.iter().map(renumbered).collect() });
-    Proof { class: String::new(), terms: terms.collect(), chains: chains.collect() }
+    };
+    let rechained = |chain: &Chain| Chain { from: term(chain.from), steps: chain.steps.iter().map(step).collect() };
+    Proof {
+        class: String::new(),
+        terms: terms.iter().zip(&term_used).filter(|term| *term.1).map(|(term, _)| renumbered(term)).collect(),
+        chains: chains.iter().zip(&chain_used).filter(|chain| *chain.1).map(|(chain, _)| rechained(chain)).collect(),
+    }
+}
+
+/// What is numbered, by number.
+fn in_order<T>(known: &BTreeMap<T, u32>) -> Vec<&T> {
+    let mut all: Vec<(u32, &T)> = known.iter().map(|(one, &number)| (number, one)).collect();
+    all.sort_unstable_by_key(|one| one.0);
+    all.into_iter().map(|one| one.1).collect()
+}
+
+/// The terms and the chains that one chain needs. What needs another one stands after it.
+fn marked(terms: &[&ProofTerm], chains: &[&Chain], last: usize) -> (Vec<bool>, Vec<bool>) {
+    let (mut term_used, mut chain_used) = (vec![false; terms.len()], vec![false; chains.len()]);
+    chain_used[last] = true;
+    for number in (0..=last).rev() {
+        if !chain_used[number] {
+            continue;
+        }
+        term_used[chains[number].from as usize] = true;
+        for step in &chains[number].steps {
+            term_used[step.gives() as usize] = true;
+            if let ProofStep::Inside { chain, .. } = step {
+                chain_used[*chain as usize] = true;
+            }
+        }
+    }
+    for number in (0..terms.len()).rev() {
+        if term_used[number] {
+            terms[number].operands.iter().for_each(|&operand| term_used[operand as usize] = true);
+        }
+    }
+    (term_used, chain_used)
 }
 
 /// For each one in use, how many in use stand before it.

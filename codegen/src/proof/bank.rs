@@ -3,7 +3,7 @@
 
 use super::equation::{Key, operators};
 use sailplan_ir::{
-    Action, Domains, Graph, Head, Layout, Node, NodeId, Op, Program, Role, TensorId, Term, layout_after,
+    Action, Domains, Graph, Head, Instruction, Layout, Node, NodeId, Op, Program, Role, TensorId, Term, layout_after,
 };
 use std::collections::BTreeMap;
 
@@ -178,28 +178,9 @@ impl<'a> Bank<'a> {
     pub(super) fn program(&mut self, program: &Program) -> Result<Id, String> {
         let mut made: Vec<Id> = Vec::new();
         for instruction in &program.instructions {
-            let inputs: Option<Vec<Id>> =
-                instruction.inputs.iter().map(|input| made.get(input.index()).copied()).collect();
-            let inputs = inputs.ok_or("a value is read before it is made")?;
-            let cut = |layout: Layout| match layout {
-                Layout::Sharded(axis) => Some(axis),
-                _ => None,
-            };
-            let from = inputs.first().and_then(|&input| cut(self.facts[input].layout));
-            let to = cut(instruction.layout);
-            let does = match instruction.action {
-                Action::Leaf => None,
-                Action::Compute(node) => {
-                    let node = self.template.nodes.get(node.index()).ok_or("no such operator")?;
-                    Some(self.operator(node))
-                }
-                Action::Slice => Some(Does::Key(Key::Slice(to.ok_or("a slice that is none")?))),
-                Action::AllGather => Some(Does::Key(Key::AllGather(from.ok_or("a gather of what is not cut")?))),
-                Action::AllReduce => Some(Does::Key(Key::AllReduce)),
-                Action::ReduceScatter => Some(Does::Key(Key::ReduceScatter(to.ok_or("a slice that is none")?))),
-                Action::Collect => Some(Does::Key(Key::Collect(from))),
-            };
-            let id = match (does, to) {
+            let inputs = instruction.inputs.iter().map(|input| made.get(input.index()).copied());
+            let inputs: Vec<Id> = inputs.collect::<Option<_>>().ok_or("a value is read before it is made")?;
+            let id = match (self.action(instruction, &inputs)?, cut(instruction.layout)) {
                 (Some(does), _) => self.add(does, inputs)?,
                 (None, None) => self.add(Does::Leaf(instruction.tensor), Vec::new())?,
                 (None, Some(axis)) => {
@@ -213,5 +194,32 @@ impl<'a> Bank<'a> {
             made.push(id);
         }
         made.last().copied().ok_or_else(|| "a program that makes nothing".to_owned())
+    }
+
+    /// What an instruction does; `None` is a leaf.
+    fn action(&self, instruction: &Instruction, inputs: &[Id]) -> Result<Option<Does>, String> {
+        let from = inputs.first().and_then(|&input| cut(self.facts[input].layout));
+        let to = cut(instruction.layout).ok_or("a slice that is none");
+        let key = match instruction.action {
+            Action::Leaf => return Ok(None),
+            Action::Compute(node) => {
+                let node = self.template.nodes.get(node.index()).ok_or("no such operator")?;
+                return Ok(Some(self.operator(node)));
+            }
+            Action::Slice => Key::Slice(to?),
+            Action::AllGather => Key::AllGather(from.ok_or("a gather of what is not cut")?),
+            Action::AllReduce => Key::AllReduce,
+            Action::ReduceScatter => Key::ReduceScatter(to?),
+            Action::Collect => Key::Collect(from),
+        };
+        Ok(Some(Does::Key(key)))
+    }
+}
+
+/// The axis that a layout cuts.
+const fn cut(layout: Layout) -> Option<u8> {
+    match layout {
+        Layout::Sharded(axis) => Some(axis),
+        _ => None,
     }
 }
