@@ -145,7 +145,10 @@ impl Numbers {
 /// A text with one thing changed.
 fn changed(text: &str, rules: &[String], numbers: &mut Numbers) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let one = 1 + numbers.below(lines.len() - 1);
+    let steps: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].starts_with("  ")).collect();
+    let any = 1 + numbers.below(lines.len() - 1);
+    // Steps twice as often as lines: what reads well is the checker's to refuse.
+    let one = if numbers.below(3) == 0 { any } else { steps.get(numbers.below(steps.len())).copied().unwrap_or(any) };
     let other = 1 + numbers.below(lines.len() - 1);
     match numbers.below(9) {
         0 => drop(lines.remove(one)),
@@ -245,7 +248,7 @@ fn a_changed_proof_is_refused_or_proves_the_same() {
         }
     }
     println!("{refused} refused, of which {read} could be read; {harmless} harmless");
-    assert!(refused > 5000 && read > 1500 && harmless < 100, "{refused} refused, {read} read, {harmless} harmless");
+    assert!(refused > 5000 && read > 2000 && harmless < 100, "{refused} refused, {read} read, {harmless} harmless");
 }
 
 /// Every line by itself: without it, no proof holds, but for spare lines there are none.
