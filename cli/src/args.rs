@@ -75,7 +75,11 @@ pub(crate) enum Verb {
     #[command(after_help = DIFF_HELP)]
     Diff(DiffPlans),
     /// Check a plan from scratch: every instruction, every byte, and that its programs compute the model.
-    #[command(after_help = "Example:\n  sailplan verify plan.ron --model model.gguf")]
+    #[command(
+        after_help = "Examples:\n  sailplan verify plan.ron --model model.gguf\n  sailplan verify plan.ron --proof\n  \
+            sailplan verify plan.ron --proof-out plan.proof\n  sailplan verify plan.ron --check-proof plan.proof\n\n\
+            Exit codes: 0 sound and proven, 1 not, 2 an error."
+    )]
     Verify(VerifyPlan),
     /// Simulate a plan message by message and compare with its predicted times.
     #[command(after_help = "Example:\n  sailplan simulate plan.ron --trace trace.json   # open it in ui.perfetto.dev")]
@@ -253,6 +257,15 @@ pub(crate) struct VerifyPlan {
     /// The model it must compute: a file or the name of a shipped one.
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// Prove by the rule table that what the plan runs for each layer class equals the class, and check the proofs.
+    #[arg(long)]
+    pub(crate) proof: bool,
+    /// Write the proofs to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) proof_out: Option<PathBuf>,
+    /// Check the proofs in a file instead of making them: no e-graph is built.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proof", "proof_out"])]
+    pub(crate) check_proof: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

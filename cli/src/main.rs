@@ -9,6 +9,7 @@ mod inputs;
 mod outcome;
 mod plan_model;
 mod progress;
+mod proofs;
 mod refused;
 mod render;
 mod replan;

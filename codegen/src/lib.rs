@@ -8,6 +8,7 @@ mod emit;
 mod lists;
 mod moves;
 mod plan;
+mod proof;
 mod read;
 mod shard;
 mod text;
@@ -23,6 +24,7 @@ pub use plan::{
     Buffer, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode, PlanTensor,
     Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,
 };
+pub use proof::{Lifted, Proofs, Proven, check_proofs, equation_table, lift, read_proofs};
 pub use read::read;
 pub use traffic::{Sent, sent};
 pub use write::write;

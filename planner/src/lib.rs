@@ -29,6 +29,9 @@ mod pins;
 mod planted;
 mod price;
 mod program;
+mod proof;
+#[cfg(test)]
+mod proven;
 mod reasons;
 mod refusal;
 mod repertoire;
@@ -47,6 +50,7 @@ mod trellis;
 
 pub use baselines::{Baseline, Simpler, baselines};
 pub use outcome::{NoPlan, Outcome, PlaceError, Search};
+pub use proof::prove;
 pub use refusal::{Change, Demanded, Refusal, Relaxation, refuse};
 pub use rules::Rule;
 pub use saturate::Saturation;

@@ -132,10 +132,39 @@ pub(crate) fn saturate_with(graph: &Graph, on_host: bool, more: &[(String, Strin
     run(template, on_host, &rewrites)
 }
 
+/// Why two terms are equal, by the rules. Saturates with explanations, which nothing else pays for.
+pub(crate) fn explained(
+    template: Template,
+    from: &RecExpr<Term>,
+    to: &RecExpr<Term>,
+) -> Result<egg::Explanation<Term>, String> {
+    let rewrites = rules(&template).iter().map(crate::rules::Rule::rewrite).collect::<Result<Vec<_>, _>>()?;
+    let runner = Runner::new(Layouts { template, conflicts: 0 }).with_explanations_enabled();
+    let mut runner = saturated(runner.with_expr(from).with_expr(to), &rewrites)?;
+    if runner.egraph.find(runner.roots[0]) != runner.egraph.find(runner.roots[1]) {
+        return Err("the rules do not lead from the layer to the program".into());
+    }
+    Ok(runner.explain_equivalence(from, to))
+}
+
 fn run(template: Template, on_host: bool, rewrites: &[egg::Rewrite<Term, Layouts>]) -> Result<Choices, String> {
     let expression = encode(&template, on_host)?;
-    let runner: Runner<Term, Layouts> = Runner::new(Layouts { template: template.clone(), conflicts: 0 })
-        .with_expr(&expression)
+    let runner = Runner::new(Layouts { template: template.clone(), conflicts: 0 }).with_expr(&expression);
+    let runner = saturated(runner, rewrites)?;
+    let stats = Saturation {
+        nodes: runner.egraph.total_size(),
+        classes: runner.egraph.number_of_classes(),
+        iterations: runner.iterations.len(),
+    };
+    tabulate(template, &runner.egraph, runner.roots[0], stats)
+}
+
+/// Runs the rules until nothing is new.
+fn saturated(
+    runner: Runner<Term, Layouts>,
+    rewrites: &[egg::Rewrite<Term, Layouts>],
+) -> Result<Runner<Term, Layouts>, String> {
+    let runner = runner
         .with_scheduler(SimpleScheduler)
         .with_node_limit(NODE_LIMIT)
         .with_iter_limit(ITERATION_LIMIT)
@@ -145,18 +174,13 @@ fn run(template: Template, on_host: bool, rewrites: &[egg::Rewrite<Term, Layouts
         return Err("two layouts were found equal: a rule is unsound".into());
     }
     match runner.stop_reason {
-        Some(StopReason::Saturated) => {}
-        reason => return Err(format!("the rules did not saturate: {reason:?}")),
+        Some(StopReason::Saturated) => Ok(runner),
+        reason => Err(format!("the rules did not saturate: {reason:?}")),
     }
-    let stats = Saturation {
-        nodes: runner.egraph.total_size(),
-        classes: runner.egraph.number_of_classes(),
-        iterations: runner.iterations.len(),
-    };
-    tabulate(template, &runner.egraph, runner.roots[0], stats)
 }
 
-fn encode(template: &Template, on_host: bool) -> Result<RecExpr<Term>, String> {
+/// The layer as a term over whole leaves.
+pub(crate) fn encode(template: &Template, on_host: bool) -> Result<RecExpr<Term>, String> {
     let mut expression = RecExpr::default();
     let mut made: BTreeMap<TensorId, Id> = BTreeMap::new();
     for (index, tensor) in template.graph.tensors.iter().enumerate() {

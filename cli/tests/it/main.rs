@@ -15,6 +15,7 @@ mod mixture;
 mod mutants;
 mod pins;
 mod pipeline;
+mod proof;
 mod replan;
 mod simulation;
 mod sizes;

@@ -101,6 +101,7 @@ fn links_in_the_documents_lead_somewhere() {
         "docs/pins.md",
         "docs/performance.md",
         "docs/plan-format.md",
+        "docs/proof.md",
         "docs/rules.md",
         "docs/testing.md",
     ];

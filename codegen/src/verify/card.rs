@@ -74,11 +74,16 @@ impl<'a> Card<'a> {
 
     /// The instruction that the card stands before, when it is a collective.
     pub(crate) fn meeting(&self) -> Option<&'a Meeting<'a>> {
-        let script: &'a Script<'a> = self.script;
-        match script.blocks.get(self.cursor.block)?.steps.get(self.cursor.step)? {
+        match self.before()? {
             Step::Collective(meeting) => Some(meeting),
             _ => None,
         }
+    }
+
+    /// The instruction that the card stands before.
+    pub(crate) fn before(&self) -> Option<&'a Step<'a>> {
+        let script: &'a Script<'a> = self.script;
+        script.blocks.get(self.cursor.block)?.steps.get(self.cursor.step)
     }
 
     pub(crate) fn next_layer(&mut self) {
@@ -219,7 +224,7 @@ impl<'a> Card<'a> {
         }
     }
 
-    fn operand(
+    pub(crate) fn operand(
         &self,
         logical: &Logical,
         operand: &Operand<'a>,

@@ -6,6 +6,7 @@ use super::holdings::Holdings;
 use super::model::Logical;
 use super::problem;
 use super::script::{Scripts, Step};
+use super::trace::Trace;
 use super::value::{Held, Span, Value, tile};
 use crate::Plan;
 use sailplan_ir::{Diagnostics, SailId};
@@ -29,12 +30,17 @@ pub(crate) struct Setting<'a> {
 /// Runs one program of every card to its end.
 pub(crate) fn run(setting: &Setting<'_>, phase: Phase) -> Diagnostics {
     let mut machine = Machine::new(setting, phase);
-    let mut ready: VecDeque<usize> = (0..machine.cards.len()).collect();
-    while let Some(card) = ready.pop_front() {
-        let woken = machine.advance(card);
-        ready.extend(woken);
-    }
-    machine.finish()
+    machine.work();
+    machine.finish().0
+}
+
+/// The same, with what each card made of what.
+pub(crate) fn traced(setting: &Setting<'_>, phase: Phase) -> Result<Vec<Trace>, Diagnostics> {
+    let mut machine = Machine::new(setting, phase);
+    machine.traces = Some(machine.cards.iter().map(|_| Trace::default()).collect());
+    machine.work();
+    let (found, traces) = machine.finish();
+    found.into_result(traces.unwrap_or_default())
 }
 
 /// A value on its way from card to card.
@@ -54,6 +60,8 @@ pub(crate) struct Machine<'a> {
     /// Columns of the logits that the host has.
     logits: Vec<Span>,
     found: Diagnostics,
+    /// For each card, where they are asked for.
+    traces: Option<Vec<Trace>>,
 }
 
 impl<'a> Machine<'a> {
@@ -76,6 +84,22 @@ impl<'a> Machine<'a> {
             waiting: BTreeMap::new(),
             logits: Vec::new(),
             found: Diagnostics::default(),
+            traces: None,
+        }
+    }
+
+    fn work(&mut self) {
+        let mut ready: VecDeque<usize> = (0..self.cards.len()).collect();
+        while let Some(card) = ready.pop_front() {
+            let woken = self.advance(card);
+            ready.extend(woken);
+        }
+    }
+
+    fn note(&mut self, number: usize, step: &Step<'a>, layer: Option<u32>) -> Result<(), String> {
+        match &mut self.traces {
+            Some(traces) => traces[number].note(self.setting.logical, &self.cards[number], (step, layer)),
+            None => Ok(()),
         }
     }
 
@@ -149,6 +173,7 @@ impl<'a> Machine<'a> {
                 self.logits.push(span);
             }
         }
+        self.note(number, step, layer)?;
         self.cards[number].cursor.step += 1;
         Ok(Some(wakes))
     }
@@ -173,6 +198,9 @@ impl<'a> Machine<'a> {
         let group: Vec<usize> = group.iter().filter_map(|sail| self.index.get(sail).copied()).collect();
         self.meet(&group)?;
         for &member in &group {
+            if let Some(step) = self.cards[member].before() {
+                self.note(member, step, None)?;
+            }
             self.cards[member].state = State::Running;
             self.cards[member].cursor.step += 1;
         }
@@ -204,9 +232,14 @@ impl<'a> Machine<'a> {
     }
 
     /// What is wrong at the end; a card that failed explains the others that wait.
-    fn finish(mut self) -> Diagnostics {
+    fn finish(mut self) -> (Diagnostics, Option<Vec<Trace>>) {
+        self.conclude();
+        (self.found, self.traces)
+    }
+
+    fn conclude(&mut self) {
         if !self.found.0.is_empty() {
-            return self.found;
+            return;
         }
         for number in 0..self.cards.len() {
             if let Some(reason) = self.stuck(number) {
@@ -215,7 +248,7 @@ impl<'a> Machine<'a> {
             }
         }
         if !self.found.0.is_empty() {
-            return self.found;
+            return;
         }
         for (from, to, tag) in self.mail.keys() {
             let place = format!("{from}.{}", self.name());
@@ -230,7 +263,6 @@ impl<'a> Machine<'a> {
         if !tile(self.logits.iter().copied(), self.logits_width()) {
             self.found.push(problem(self.name(), "the host does not get every column of the logits once"));
         }
-        self.found
     }
 
     fn stuck(&self, number: usize) -> Option<String> {

@@ -23,10 +23,10 @@ mod model;
 mod pins;
 mod roster;
 mod script;
+mod trace;
 mod value;
 
 use crate::{Plan, digest};
-use machine::Phase;
 use sailplan_ir::{At, Diagnostic, Diagnostics, Verify};
 
 /// Stands for the file's name until the reader puts it in.
@@ -39,7 +39,11 @@ pub(crate) const MAX_EXPANDED: u64 = 1 << 23;
 /// Operators of a class with the same first operand: what matching one kernel may cost.
 pub(crate) const MAX_ALIKE: usize = 1 << 9;
 
+pub(crate) use machine::Phase;
 pub(crate) use model::Logical;
+#[cfg(test)]
+pub(crate) use trace::Event;
+pub(crate) use trace::{Known, Source, Target, Trace};
 
 /// A problem at a named part of the plan.
 pub(crate) fn problem(place: impl Into<String>, message: impl Into<String>) -> Diagnostic {
@@ -53,6 +57,14 @@ impl Verify for Plan {
             Err(problems) => problems,
         }
     }
+}
+
+/// What each card makes of what in one phase of a plan that was verified.
+pub(crate) fn traces(plan: &Plan, logical: &Logical, phase: Phase) -> Result<Vec<Trace>, Diagnostics> {
+    let kinds = roster::kinds(plan);
+    let held = holdings::all(plan, logical, &kinds)?;
+    let scripts = script::all(plan, &held, &kinds)?;
+    machine::traced(&machine::Setting { plan, logical, held: &held, scripts: &scripts }, phase)
 }
 
 /// Each check may rely on what the ones before it established.

@@ -21,7 +21,7 @@ pub(crate) struct Class {
     pub(crate) name: String,
     pub(crate) graph: Graph,
     /// The value from the segment before.
-    input: Option<u32>,
+    pub(crate) input: Option<u32>,
     pub(crate) output: u32,
     tokens: Option<u32>,
     /// For each tensor, the nodes whose first operand it is.
