@@ -21,6 +21,12 @@ pub(crate) fn structure(placement: &Placement) -> String {
         true => format!("{} ({} segments)", stage.sails.len(), stage.segments.len()),
         false => stage.sails.len().to_string(),
     };
-    let stages = placement.stages.iter().map(stage).collect::<Vec<_>>().join(" + ");
+    let chains = placement.stages.chunk_by(|one, next| one.replica == next.replica);
+    let chains = chains.map(|chain| chain.iter().map(stage).collect::<Vec<_>>().join(" + ")).collect::<Vec<_>>();
+    let alike = chains.chunk_by(PartialEq::eq).map(|alike| match alike {
+        [one] => one.clone(),
+        several => format!("{} x ({})", several.len(), several[0]),
+    });
+    let stages = alike.collect::<Vec<_>>().join(" | ");
     format!("{stages}, {all} exchanges a token")
 }

@@ -71,6 +71,7 @@ pub(crate) struct CertificateSummary {
 
 #[derive(Serialize, Debug)]
 pub(crate) struct StageSummary {
+    pub(crate) replica: u32,
     pub(crate) sails: Vec<SailId>,
     /// First and last layer; none on a stage of only embedding or head.
     pub(crate) layers: Option<[u32; 2]>,
@@ -154,8 +155,8 @@ fn stages(plan: &Plan) -> Vec<StageSummary> {
     let first_of_each = plan.sails.iter().filter(|sail| sail.group.first() == Some(&sail.sail));
     let mut stages: Vec<(u32, StageSummary)> = first_of_each
         .map(|sail| {
-            let stage =
-                StageSummary { sails: sail.group.clone(), layers: layers(&sail.caches), degree: sail.group.len() };
+            let (sails, degree) = (sail.group.clone(), sail.group.len());
+            let stage = StageSummary { replica: sail.replica, sails, layers: layers(&sail.caches), degree };
             (sail.stage, stage)
         })
         .collect();
@@ -202,7 +203,12 @@ pub(crate) fn text(plan: &Plan) -> String {
         "  request   prompt {}, generate {}, batch {}, context {}",
         request.prompt, request.generate, request.batch, request.context
     );
+    let replicas = figures.stages.last().map_or(1, |last| last.replica + 1);
     for (index, stage) in figures.stages.iter().enumerate() {
+        let first = index.checked_sub(1).is_none_or(|before| figures.stages[before].replica != stage.replica);
+        if replicas > 1 && first {
+            let _ = writeln!(text, "  replica {}", stage.replica);
+        }
         let _ = writeln!(text, "  stage {index:<3} {}", stage_line(stage));
     }
     if !figures.unused_sails.is_empty() {
@@ -220,10 +226,11 @@ pub(crate) fn text(plan: &Plan) -> String {
     if request.objective == Objective::Throughput {
         let _ = writeln!(text, "  decode    {} a token", estimate.decode);
         let _ = writeln!(text, "  request   {}", estimate.request);
+        let each = if replicas > 1 { format!(" in each of {replicas} replicas") } else { String::new() };
         let requests = if request.in_flight == 1 { "request" } else { "requests" };
         let _ = writeln!(
             text,
-            "  period    {} with {} {requests} in flight ({rate:.2} tokens/s)  = {}",
+            "  period    {} with {} {requests} in flight{each} ({rate:.2} tokens/s)  = {}",
             estimate.objective,
             request.in_flight,
             resources(plan)

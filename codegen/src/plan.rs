@@ -142,7 +142,9 @@ pub struct PlanFleet {
 pub struct SailPlan {
     /// The card.
     pub sail: SailId,
-    /// Its pipeline stage, from 0.
+    /// The chain of stages that it belongs to, from 0: each has the whole model, and takes requests of its own.
+    pub replica: u32,
+    /// Its pipeline stage, from 0; the stages of a replica follow those of the one before.
     pub stage: u32,
     /// All cards of the stage, in order of rank; written `"0..4, 6"`.
     pub group: Vec<SailId>,
@@ -396,7 +398,8 @@ pub enum Instruction {
         /// Prediction.
         time: Picoseconds,
     },
-    /// Gives the host columns `start..start + columns` of the logits; the cards that send cover all of them once.
+    /// Gives the host columns `start..start + columns` of the logits; the cards of a replica that send cover all of them
+    /// once.
     HostSend {
         /// This buffer.
         buffer: String,

@@ -135,9 +135,12 @@ fn body(page: &mut Page, body: &Body) {
 
 fn card(page: &mut Page, card: &SailText) {
     // Every field by name: a new one cannot be forgotten.
-    let SailText { sail, stage, group, memory, sustain, weights, caches, load, prefill, decode } = card;
+    let SailText { sail, replica, stage, group, memory, sustain, weights, caches, load, prefill, decode } = card;
     page.open("(");
     page.field("sail", sail);
+    if *replica > 0 {
+        page.field("replica", replica);
+    }
     page.field("stage", stage);
     page.field("group", &Cards(group));
     page.field("memory", memory);

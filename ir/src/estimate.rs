@@ -50,7 +50,7 @@ impl Mul<u64> for Resources {
     }
 }
 
-/// What a plan is predicted to take.
+/// What a plan is predicted to take. With several replicas, what a request takes is told of the one that takes longest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Estimate {
     /// Prefill plus all decode steps.

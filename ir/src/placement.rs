@@ -9,13 +9,13 @@ use std::ops::Range;
 /// Where everything runs, how well that is known to be, and what it is predicted to take.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Placement {
-    /// Stages in order of execution.
+    /// Stages in order of execution, replica after replica.
     pub stages: Vec<Stage>,
     /// What is loaded before the first step, in the order in which every card and the host's link take it.
     pub loads: Vec<Load>,
     /// Cards without work.
     pub unused: Vec<SailId>,
-    /// Requests on their way at once, for whose caches there is room.
+    /// Requests on their way at once in each replica, for whose caches there is room.
     pub in_flight: u64,
     /// How the search ended.
     pub certificate: Certificate,
@@ -48,9 +48,11 @@ impl Load {
 /// Consecutive segments on one group.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stage {
+    /// The chain that it belongs to, from 0: each has the whole model.
+    pub replica: u32,
     /// The group; rank r is the r-th.
     pub sails: Vec<SailId>,
-    /// How the first value arrives; `None` for the first stage.
+    /// How the first value arrives; `None` for the first stage of a replica.
     pub hop: Option<Hop>,
     /// The segments, as indices into the model's chain.
     pub segments: Range<u32>,

@@ -24,8 +24,8 @@ pub struct Request {
     pub cache: DType,
     /// What is minimised.
     pub objective: Objective,
-    /// Requests on their way at once, each with caches of its own side by side. More than one only for throughput, where
-    /// the planner chooses it.
+    /// Requests on their way at once in each replica, each with caches of its own side by side. More than one only for
+    /// throughput, where the planner chooses it.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub in_flight: u64,
 }
@@ -73,7 +73,7 @@ pub enum Objective {
     Decode,
     /// The prompt.
     Prefill,
-    /// The time between two requests that leave a fleet with as many on their way as there are stages.
+    /// The time between two requests that leave a fleet with as many on their way in each replica as it has stages.
     Throughput,
 }
 

@@ -98,9 +98,11 @@ fn program_text(template: &Graph, program: &Program, text: &mut String) {
 #[must_use]
 pub fn placement_text(model: &Model, placement: &Placement) -> String {
     let mut text = String::new();
+    let several = placement.stages.iter().any(|stage| stage.replica > 0);
     for (index, stage) in placement.stages.iter().enumerate() {
         let sails: Vec<String> = stage.sails.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "stage {index} on {}", sails.join(" "));
+        let replica = if several { format!(" of replica {}", stage.replica) } else { String::new() };
+        let _ = writeln!(text, "stage {index}{replica} on {}", sails.join(" "));
         if let Some(hop) = &stage.hop {
             let _ = writeln!(text, "  from {} in {} (decode)", hop.from, hop.decode.0 + hop.decode.1);
         }

@@ -35,14 +35,19 @@ type Times = [Resources; 2];
 
 /// The placement of these stages; the certificate is filled in by the caller.
 pub(crate) fn assemble(space: &Space<'_>, stages: &[Filled]) -> Placement {
-    let mut times: Vec<Times> = Vec::new();
+    let mut times: Vec<Vec<Times>> = Vec::new();
     let mut made: Vec<Stage> = Vec::new();
     for (cut, counts) in stages {
+        // With the first segment a replica begins.
+        if cut.segments.start == 0 || times.is_empty() {
+            times.push(Vec::new());
+        }
+        let replica = times.len() - 1;
         let mut taken = Times::default();
-        let hop =
-            made.last().zip(times.last_mut()).map(|(before, sender)| hop(space, (before, sender), cut, &mut taken));
-        made.push(stage(space, cut, counts, hop, &mut taken));
-        times.push(taken);
+        let hop = made.last().zip(times[replica].last_mut());
+        let hop = hop.map(|(before, sender)| hop_between(space, (before, sender), cut, &mut taken));
+        made.push(Stage { replica: replica as u32, ..stage(space, cut, counts, hop, &mut taken) });
+        times[replica].push(taken);
     }
     let busy: Vec<SailId> = made.iter().flat_map(|stage| stage.sails.iter().copied()).collect();
     let unused = space.costs.fleet.ids().filter(|sail| !busy.contains(sail)).collect();
@@ -59,7 +64,7 @@ pub(crate) fn assemble(space: &Space<'_>, stages: &[Filled]) -> Placement {
 }
 
 /// The sender is not free before the message has left; spreading it is the receivers' work.
-fn hop(space: &Space<'_>, (before, sender): (&Stage, &mut Times), cut: &Cut, taken: &mut Times) -> Hop {
+fn hop_between(space: &Space<'_>, (before, sender): (&Stage, &mut Times), cut: &Cut, taken: &mut Times) -> Hop {
     let from = before.sails[before.sails.len() - 1];
     let message = space.message(from, SailId(cut.group.start as u16));
     let spread = space.broadcast(&cut.group);
@@ -96,6 +101,7 @@ fn stage(space: &Space<'_>, cut: &Cut, counts: &Counts, hop: Option<Hop>, taken:
     let memory = (0..cut.group.len()).map(|rank| space.memory(&cut.group, counts, rank)).collect();
     let sustain = sustain(space, cut, &choices);
     Stage {
+        replica: 0,
         sails: sails(&cut.group),
         hop,
         segments: cut.segments.start as u32..cut.segments.end as u32,
@@ -134,16 +140,21 @@ fn choice(point: &Point, detail: &Detail) -> Choice {
     }
 }
 
-/// Chunks follow each other through the stages; the steps of decode wait for each other.
-fn estimate(space: &Space<'_>, stages: &[Times], ready: Picoseconds) -> Estimate {
+/// Chunks follow each other through the stages of a replica; the steps of decode wait for each other.
+fn estimate(space: &Space<'_>, replicas: &[Vec<Times>], ready: Picoseconds) -> Estimate {
     let request = space.costs.request;
-    let once = |phase: usize| stages.iter().map(move |stage| stage[phase].total());
-    let slowest = once(0).max().unwrap_or_default();
-    let prefill = once(0).sum::<Picoseconds>() + slowest * (request.chunks() - 1);
-    let decode = once(1).sum();
-    let by_resource = space.whole(stages);
+    let taken = |stages: &Vec<Times>| {
+        let once = |phase: usize| stages.iter().map(move |stage| stage[phase].total());
+        let slowest = once(0).max().unwrap_or_default();
+        let prefill = once(0).sum::<Picoseconds>() + slowest * (request.chunks() - 1);
+        let decode: Picoseconds = once(1).sum();
+        (prefill + decode * request.generate, prefill, decode)
+    };
+    // The first of equal ones is as good as any.
+    let (whole, prefill, decode) = replicas.iter().map(taken).max().unwrap_or_default();
+    let by_resource = space.pooled(replicas);
     Estimate {
-        request: prefill + decode * request.generate,
+        request: whole,
         prefill,
         decode,
         ready,

@@ -35,6 +35,7 @@ mod proven;
 mod reasons;
 mod refusal;
 mod repertoire;
+mod replicas;
 mod rules;
 mod saturate;
 mod service;
@@ -197,7 +198,8 @@ impl Ground<'_> {
     ) -> Result<Space<'a>, PlaceError> {
         let (config, groups) = (self.effort.config, self.effort.groups.clone());
         let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
-        let scope = Scope { family, relaxed, stream, groups, limits, stages, ..Scope::default() };
+        let replicas = costs.request.objective == Objective::Throughput;
+        let scope = Scope { family, relaxed, stream, groups, limits, stages, replicas, ..Scope::default() };
         Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
     }
 
@@ -214,26 +216,60 @@ impl Ground<'_> {
             engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         }
         let mut search = figures(&self.repertoires, &space);
-        let solved = if config.prove || !self.effort.engine_only && program::small(&space) {
-            if let Some(report) = config.progress {
-                report(Progress::Program);
-            }
-            Some(program::solve(&space).map_err(PlaceError::Internal)?)
-        } else {
-            None
-        };
-        if let Some(solved) = &solved {
-            (search.columns, search.rows) = (solved.columns, solved.rows);
-        }
         // Without a chain nothing was found, which says as much as the fronts do.
         let exact = chain.as_ref().map_or(space.complete, |chain| chain.exact);
         let bound = chain.as_ref().map_or(Picoseconds(0), |chain| chain.bound);
-        let proven = solved.map(|solved| solved.stages);
-        let placement = decide(&space, engine, proven, (exact, bound))?.ok_or_else(|| no_plan(&space))?;
+        let several = chain.is_some_and(|chain| replicas::split(&chain.cuts).len() > 1);
+        let placement = if several && !self.effort.engine_only {
+            self.several(&mut space, engine, &mut search, (exact, bound))?
+        } else {
+            let proven = self.program(&space, &mut search)?;
+            decide(&space, engine, proven, (exact, bound))?
+        };
+        let placement = placement.ok_or_else(|| no_plan(&space))?;
         if config.prove {
             certify_forms(&space, &placement).map_err(PlaceError::Internal)?;
         }
         Ok(Outcome { placement, search })
+    }
+}
+
+impl Ground<'_> {
+    /// What the integer program answers, if it is asked.
+    fn program(&self, space: &Space<'_>, search: &mut Search) -> Result<Option<Option<Vec<Filled>>>, PlaceError> {
+        let config = self.effort.config;
+        if !config.prove && (self.effort.engine_only || !program::small(space)) {
+            return Ok(None);
+        }
+        if let Some(report) = config.progress {
+            report(Progress::Program);
+        }
+        let solved = program::solve(space).map_err(PlaceError::Internal)?;
+        (search.columns, search.rows) = (solved.columns, solved.rows);
+        Ok(Some(solved.stages))
+    }
+
+    /// Several replicas as the engine found them; the integer program is asked about each by itself.
+    fn several(
+        &self,
+        space: &mut Space<'_>,
+        engine: Option<Vec<Filled>>,
+        search: &mut Search,
+        known: (bool, Picoseconds),
+    ) -> Result<Option<Placement>, PlaceError> {
+        let confirmed = match engine.as_ref().filter(|_| known.0) {
+            Some(stages) => replicas::confirm(space, stages, self.effort.config.prove).map_err(PlaceError::Internal)?,
+            None => None,
+        };
+        let mut placement = decide(space, engine, None, known)?;
+        if let (Some(placement), Some(figures)) = (&mut placement, confirmed) {
+            (search.columns, search.rows) = figures;
+            placement
+                .certificate
+                .method
+                .push_str(" over runs of cards, the chain of each replica by integer program too");
+        }
+        Ok(placement)
     }
 }
 
@@ -249,7 +285,8 @@ fn certify_forms(space: &Space<'_>, placement: &Placement) -> Result<(), String>
     Ok(())
 }
 
-/// A placement with the given stages: runs of cards in service, in their order, with runs of segments, in order.
+/// A placement with the given stages: runs of cards in service, in their order, with runs of segments, in order. Where the
+/// first segment comes again, a further replica begins.
 ///
 /// # Errors
 /// As `place`; `NoPlan` when a stage does not fit.
@@ -271,7 +308,12 @@ pub(crate) fn evaluate_as(
         let placement = evaluate_as(model, &CostModel::new(&left, costs.request), stages, manner)?;
         return Ok(service::renamed(model, costs, placement, &costs.fleet.in_service()));
     }
-    let request = throughput::of_stages(costs.request, stages.len())?;
+    let cut = |(group, segments): &(Range<usize>, Range<usize>)| dynamic::Cut {
+        group: group.clone(),
+        segments: segments.clone(),
+    };
+    let cuts: Vec<dynamic::Cut> = stages.iter().map(cut).collect();
+    let request = throughput::of_stages(costs.request, replicas::longest(&cuts))?;
     let costs = &costs.for_request(&request);
     let family = Family { largest: None, cards: stages.iter().map(|stage| stage.0.end).max() };
     let limits = Limits::none(costs.fleet.size(), model.classes.len());
@@ -282,11 +324,6 @@ pub(crate) fn evaluate_as(
         return Err(PlaceError::NoPlan(reasons(model, costs, (family, &limits))));
     }
     let repertoires = repertoires(model, costs).map_err(PlaceError::Internal)?;
-    let cut = |(group, segments): &(Range<usize>, Range<usize>)| dynamic::Cut {
-        group: group.clone(),
-        segments: segments.clone(),
-    };
-    let cuts: Vec<dynamic::Cut> = stages.iter().map(cut).collect();
     for relaxed in [true, false] {
         let groups = Some(cuts.iter().map(|cut| cut.group.clone()).collect());
         let scope = Scope { family, manner, relaxed, groups, ..Scope::default() };
@@ -357,6 +394,9 @@ fn decide(
             "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates";
         let chunks = match space.pace() {
             Pace::Overlap { .. } => ", each layer as if chunks came one by one",
+            Pace::Period if space.replicas => {
+                ", replicas on runs of it, in each as many requests on their way as the longest has stages"
+            }
             Pace::Period => ", as many requests on their way as stages",
             Pace::Sum => "",
         };
@@ -374,26 +414,32 @@ fn decide(
         }));
     };
     let proven = proven.map(|stages| assemble::assemble(space, &stages));
+    // The program knows one chain. Where replicas could share the fleet, only the engine can say that it is the best.
+    let settled = |placement: Placement, method: &str| {
+        let objective = placement.estimate.objective;
+        if exact || !space.replicas {
+            return ended(placement, Status::Proven, method, objective);
+        }
+        let bound = bound.max(placement.estimate.lower_bound).min(objective);
+        ended(placement, Status::WithinGap, &format!("{method} of one chain"), bound)
+    };
     match (engine, proven) {
         (None, None) => Ok(None),
         (None, Some(proven)) if exact => Err(PlaceError::Internal(format!(
             "the engine found nothing, the integer program {:?}",
             proven.estimate.objective
         ))),
-        (None, Some(proven)) => {
-            let objective = proven.estimate.objective;
-            Ok(Some(ended(proven, Status::Proven, "integer program", objective)))
-        }
+        (None, Some(proven)) => Ok(Some(settled(proven, "integer program"))),
         (Some(engine), Some(proven)) => {
             let (ours, theirs) = (engine.estimate.objective, proven.estimate.objective);
             if agree(ours, theirs) {
                 // The engine's is kept: its ties are broken by card and cut. Its objective is the smaller to rounding.
-                return Ok(Some(ended(engine, Status::Proven, "dynamic programming and integer program", ours)));
+                return Ok(Some(settled(engine, "dynamic programming and integer program")));
             }
             if ours < theirs || exact {
                 return Err(PlaceError::Internal(format!("the engine found {ours:?}, the integer program {theirs:?}")));
             }
-            Ok(Some(ended(proven, Status::Proven, "integer program", theirs)))
+            Ok(Some(settled(proven, "integer program")))
         }
         (Some(placement), None) => Err(PlaceError::Internal(format!(
             "the engine found {:?}, the integer program nothing",

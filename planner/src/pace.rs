@@ -1,6 +1,7 @@
 //! How the times of stages make an objective: one after the other, or, where several chunks of a prompt or several requests
 //! are on their way, side by side.
 
+use crate::replicas;
 use crate::space::{Interval, Passing, Space};
 use crate::stage::Counts;
 use sailplan_ir::{Objective, Picoseconds, Request, Resources};
@@ -104,8 +105,34 @@ impl Space<'_> {
         used.filter(|used| used.2 > 0).map(|(class, at, count)| self.toll_at(group, class, at) * count).sum()
     }
 
-    /// Times of both phases of each stage by resource, as the whole objective has them.
-    pub(crate) fn whole(&self, stages: &[[Resources; 2]]) -> Resources {
+    /// The objective of replicas by resource. Of several it is made of what each replica's objective is made of, on average
+    /// over the requests; what the host's link holds it up is the host's, and what rounding leaves the memory's.
+    pub(crate) fn pooled(&self, replicas: &[Vec<[Resources; 2]>]) -> Resources {
+        let wholes: Vec<Resources> = replicas.iter().map(|stages| self.whole(stages)).collect();
+        let (Pace::Period, [_, _, ..]) = (self.pace(), &wholes[..]) else {
+            return wholes.into_iter().max_by_key(Resources::total).unwrap_or_default();
+        };
+        let periods: Vec<Picoseconds> = wholes.iter().map(Resources::total).collect();
+        let period = replicas::together(self, &periods);
+        let free = replicas::unhindered(&periods);
+        let share = |time: Picoseconds, own: Picoseconds| {
+            let all = u128::from(own.0.max(1)).saturating_mul(periods.len() as u128);
+            Picoseconds((u128::from(time.0).saturating_mul(u128::from(free.0)) / all) as u64)
+        };
+        let parts = wholes.iter().zip(&periods).map(|(whole, &own)| Resources {
+            ddr: share(whole.ddr, own),
+            compute: share(whole.compute, own),
+            link: share(whole.link, own),
+            host: share(whole.host, own),
+        });
+        let mut sum = parts.fold(Resources::default(), Resources::add);
+        sum.ddr += Picoseconds(free.0.saturating_sub(sum.total().0));
+        sum.host += Picoseconds(period.0.saturating_sub(sum.total().0));
+        sum
+    }
+
+    /// Times of both phases of each stage of a replica by resource, as the whole objective has them.
+    fn whole(&self, stages: &[[Resources; 2]]) -> Resources {
         let (p, d) = self.costs.request.weights();
         let all = |phase: usize| stages.iter().map(|stage| stage[phase]).fold(Resources::default(), Resources::add);
         let slowest = |load: &dyn Fn(&[Resources; 2]) -> Resources| {

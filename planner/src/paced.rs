@@ -4,7 +4,8 @@
 use crate::budget::Budget;
 use crate::dynamic::{Cut, Stages};
 use crate::pace::{Pace, Toll};
-use crate::space::Space;
+use crate::replicas;
+use crate::space::{Interval, Space};
 use sailplan_ir::{Picoseconds, SailId};
 
 /// What is looked for.
@@ -50,13 +51,38 @@ struct Found {
     cuts: Vec<Cut>,
 }
 
-/// The best chain by objective. Of chains with the same period the one that takes a single request through soonest.
+/// The best chain by objective; for requests that follow each other, the best replicas.
 pub(crate) fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<Cut>)> {
-    let least = chain(space, stages, Goal::Bottleneck)?.value;
+    let all = 0..space.cards;
     match space.pace() {
-        Pace::Sum | Pace::Period => Some((least, chain(space, stages, Goal::Within(least))?.cuts)),
-        Pace::Overlap { further } => overlapped(space, stages, (least, further)),
+        Pace::Period if space.replicas => replicas::best(space, stages),
+        Pace::Sum | Pace::Period => on(space, stages, &all),
+        Pace::Overlap { further } => {
+            let least = chain(space, stages, &all, Goal::Bottleneck)?.value;
+            overlapped(space, stages, (least, further))
+        }
     }
+}
+
+/// The chain with the smallest largest load on cards of a run, with that load. Of chains with the same the one that takes a
+/// single request through soonest. Where cards are alike, the run begins at the first.
+pub(crate) fn on(space: &Space<'_>, stages: &mut Stages<'_>, run: &Interval) -> Option<(Picoseconds, Vec<Cut>)> {
+    let least = chain(space, stages, run, Goal::Bottleneck)?.value;
+    Some((least, chain(space, stages, run, Goal::Within(least))?.cuts))
+}
+
+/// For each first card, the smallest largest load of a chain on cards from there up to `end`.
+pub(crate) fn until(space: &Space<'_>, stages: &mut Stages<'_>, end: usize) -> Vec<Option<Picoseconds>> {
+    let reached = reach(space, stages, &(0..end), Goal::Bottleneck);
+    let budget = Budget::new(space);
+    let mut best: Option<Picoseconds> = None;
+    let mut periods = vec![None; end];
+    for start in (0..end).rev() {
+        let here = budget.enough().filter_map(|spent| Some(reached[start][spent][0]?.value));
+        best = best.into_iter().chain(here).min();
+        periods[start] = best;
+    }
+    periods
 }
 
 /// Halves intervals of the largest load; what an interval can still give is the smallest sum up to its end, at the load where
@@ -69,7 +95,7 @@ fn overlapped(
     let mut best: Option<(Picoseconds, Vec<Cut>)> = None;
     let mut open = vec![(least, Picoseconds::NEVER)];
     while let Some((from, to)) = open.pop() {
-        let Some(found) = chain(space, stages, Goal::Within(to)) else { continue };
+        let Some(found) = chain(space, stages, &(0..space.cards), Goal::Within(to)) else { continue };
         let objective = found.value + found.load * further;
         if best.as_ref().is_none_or(|known| objective < known.0) {
             best = Some((objective, found.cuts));
@@ -88,18 +114,27 @@ fn overlapped(
     best
 }
 
-/// From the last card to the first, because a stage goes on when its value has left: the message that it sends is part of
-/// its load.
-fn chain(space: &Space<'_>, stages: &mut Stages<'_>, goal: Goal) -> Option<Found> {
+fn chain(space: &Space<'_>, stages: &mut Stages<'_>, run: &Interval, goal: Goal) -> Option<Found> {
+    let (reached, budget) = (reach(space, stages, run, goal), Budget::new(space));
+    let starts = run.clone().flat_map(|start| budget.enough().map(move |spent| (start, spent)));
+    let done = starts.filter_map(|(start, spent)| Some((reached[start][spent][0]?, (start, spent))));
+    let (found, place) = done.min_by_key(|(found, place)| (found.value, found.load, *place))?;
+    Some(Found { value: found.value, load: found.load, cuts: trace(space, &reached, place) })
+}
+
+/// What chains on cards of a run reach, by first card. From the last card to the first, because a stage goes on when its value
+/// has left: the message that it sends is part of its load.
+fn reach(space: &Space<'_>, stages: &mut Stages<'_>, run: &Interval, goal: Goal) -> Vec<Row> {
     let segments = space.model.segments.len();
     let budget = Budget::new(space);
-    let mut reached: Vec<Row> = vec![vec![vec![None; segments + 1]; budget.states()]; space.cards + 1];
-    let mut departures: Vec<Vec<Vec<Vec<Departure>>>> = vec![Vec::new(); space.cards + 1];
-    for start in (0..space.cards).rev() {
+    let mut reached: Vec<Row> = vec![vec![vec![None; segments + 1]; budget.states()]; run.end + 1];
+    let mut departures: Vec<Vec<Vec<Vec<Departure>>>> = vec![Vec::new(); run.end + 1];
+    for start in run.clone().rev() {
         // All stages that start at `start + 1` or later are known by now.
         let end = start + 1;
-        departures[end] = (0..budget.states()).map(|spent| departing(space, &reached, (end, spent), goal)).collect();
-        let furthest = space.cards.min(start.saturating_add(space.largest));
+        let leave = |spent| departing(space, &reached, (end, spent, run.end), goal);
+        departures[end] = (0..budget.states()).map(leave).collect();
+        let furthest = run.end.min(start.saturating_add(space.largest));
         for end in start + 1..=furthest {
             let group = start..end;
             if !space.open(&group) {
@@ -115,17 +150,19 @@ fn chain(space: &Space<'_>, stages: &mut Stages<'_>, goal: Goal) -> Option<Found
             stages.put_back(runs);
         }
     }
-    let starts = (0..space.cards).flat_map(|start| budget.enough().map(move |spent| (start, spent)));
-    let done = starts.filter_map(|(start, spent)| Some((reached[start][spent][0]?, (start, spent))));
-    let (found, place) = done.min_by_key(|(found, place)| (found.value, found.load, *place))?;
-    Some(Found { value: found.value, load: found.load, cuts: trace(space, &reached, place) })
+    reached
 }
 
 /// For each number of segments placed so far, the ways in which no other is better both in value and in message; lighter
 /// messages last. Equal cards: the last stage ends at the last card, and none is left out in between.
-fn departing(space: &Space<'_>, reached: &[Row], (end, spent): (usize, usize), goal: Goal) -> Vec<Vec<Departure>> {
+fn departing(
+    space: &Space<'_>,
+    reached: &[Row],
+    (end, spent, cards): (usize, usize, usize),
+    goal: Goal,
+) -> Vec<Vec<Departure>> {
     let segments = space.model.segments.len();
-    let starts = if space.alike { end..space.cards.min(end + 1) } else { end..space.cards };
+    let starts = if space.alike { end..cards.min(end + 1) } else { end..cards };
     let hop = |start: usize| (start, space.toll_of(&space.message(SailId(end as u16 - 1), SailId(start as u16))));
     let hops: Vec<(usize, Toll)> = starts.filter(|&start| space.joined(end - 1, start)).map(hop).collect();
     let depart = |placed: usize| {
@@ -149,7 +186,7 @@ fn departing(space: &Space<'_>, reached: &[Row], (end, spent): (usize, usize), g
     };
     let nothing = Picoseconds(0);
     let none = Departure { value: nothing, load: nothing, hop: nothing, next: (end, spent) };
-    let last = (spent == 0 && (!space.alike || end == space.cards)).then_some(none);
+    let last = (spent == 0 && (!space.alike || end == cards)).then_some(none);
     (0..=segments).map(|placed| if placed == segments { last.into_iter().collect() } else { depart(placed) }).collect()
 }
 

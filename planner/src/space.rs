@@ -55,8 +55,10 @@ pub(crate) struct Scope<'a> {
     pub(crate) groups: Option<Vec<Interval>>,
     /// What pins demand.
     pub(crate) limits: Option<&'a Limits>,
-    /// No more stages than this; none is any number.
+    /// No more stages of a replica than this; none is any number.
     pub(crate) stages: Option<usize>,
+    /// Let several replicas share the fleet.
+    pub(crate) replicas: bool,
 }
 
 /// Everything the engines choose from.
@@ -74,9 +76,11 @@ pub(crate) struct Space<'a> {
     twins: BTreeMap<Bounds, Bounds>,
     /// Whether moreover no card is told apart from another, so that no card between two stages need be left out.
     pub(crate) alike: bool,
+    /// Whether several replicas may share the fleet.
+    pub(crate) replicas: bool,
     /// What pins demand.
     pub(crate) limits: Option<&'a Limits>,
-    /// No more stages than this, beside what pins demand.
+    /// No more stages of a replica than this, beside what pins demand.
     pub(crate) stages: usize,
     /// By card, the number of the part of the fleet that links join.
     parts: Vec<usize>,
@@ -89,7 +93,8 @@ pub(crate) struct Space<'a> {
     /// Bytes of all weights and caches.
     whole: Bytes,
     manner: Manner,
-    only: Option<Vec<Interval>>,
+    /// Only these groups.
+    pub(crate) only: Option<Vec<Interval>>,
     fronts: BTreeMap<Bounds, Vec<Vec<Point>>>,
 }
 
@@ -112,7 +117,7 @@ impl<'a> Space<'a> {
         scope: Scope<'a>,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, stream, groups: only, limits, stages } = scope;
+        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas } = scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let parts = costs.fleet.parts();
@@ -124,6 +129,12 @@ impl<'a> Space<'a> {
         let (complete, fronts, twins) = (true, BTreeMap::new(), BTreeMap::new());
         let caches = model.graph.with_role(Role::Cache).map(|id| model.graph[id].bytes(costs.request.decode_limit()));
         let whole = model.weight_bytes() + caches.sum();
+        // Streams share the host's link, cards that no links join have no plan together, and each replica has all weights.
+        let one =
+            only.is_some() || parts.contains(&1) || limits.is_some_and(Limits::place_a_chain) || stream && !relaxed;
+        let room: Bytes =
+            (0..cards).map(|card| costs.kind(SailId(card as u16))).map(|kind| kind.memory - kind.reserve).sum();
+        let replicas = replicas && !one && cards > 1 && whole.times(2) <= room;
         let mut space = Self {
             model,
             costs,
@@ -133,6 +144,7 @@ impl<'a> Space<'a> {
             uniform,
             twins,
             alike,
+            replicas,
             limits,
             stages: stages.unwrap_or(usize::MAX),
             parts,

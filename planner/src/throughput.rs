@@ -1,8 +1,8 @@
-//! Throughput: as many requests are on their way as there are stages, each with caches of its own, so that how many stages
-//! there are decides how much memory caches take. Chains with at most one stage are searched, with at most two, and so on;
-//! numbers that cannot be better, memory left out of account, are left out.
+//! Throughput: as many requests are on their way in each replica as the longest has stages, each with caches of its own, so
+//! that how many stages there are decides how much memory caches take. Replicas with at most one stage are searched, with at
+//! most two, and so on; numbers that cannot be better, memory left out of account, are left out.
 
-use crate::{Ground, Outcome, PlaceError, dynamic};
+use crate::{Ground, Outcome, PlaceError, dynamic, replicas};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Objective, Picoseconds, Request, Status, Verified, Verify};
 
@@ -10,7 +10,7 @@ use sailplan_ir::{Objective, Picoseconds, Request, Status, Verified, Verify};
 pub(crate) fn search(ground: &Ground<'_>, costs: &CostModel<'_>) -> Result<Outcome, PlaceError> {
     let mut free = ground.space(costs, None, true)?;
     let Some(fastest) = dynamic::solve(&free) else { return Err(crate::no_plan(&free)) };
-    let first = with_stages(ground, costs, fastest.cuts.len());
+    let first = with_stages(ground, costs, replicas::longest(&fastest.cuts));
     match &first {
         Ok(found) if objective(found) == fastest.bound && found.placement.certificate.status == Status::Proven => {
             return first;
@@ -58,7 +58,7 @@ fn objective(found: &Outcome) -> Picoseconds {
     found.placement.estimate.objective
 }
 
-/// The request with as many on their way as there are stages, where that counts.
+/// The request with as many on their way as a replica has stages, where that counts.
 pub(crate) fn of_stages(request: &Request, stages: usize) -> Result<Verified<Request>, PlaceError> {
     let in_flight = if request.objective == Objective::Throughput { stages.max(1) as u64 } else { request.in_flight };
     Request { in_flight, ..*request }.verify().map_err(|problems| PlaceError::Internal(problems.to_string()))

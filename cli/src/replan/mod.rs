@@ -51,8 +51,11 @@ fn as_before(task: &Task, costs: &CostModel<'_>, old: &Plan) -> Result<Option<Pl
     }
 }
 
-/// The old plan's stages as demands; `None` when one has no card left.
+/// The old plan's stages as demands; `None` when one has no card left, and of replicas, which pins cannot ask for.
 fn stages(task: &Task, old: &Plan) -> Option<Vec<Pin>> {
+    if old.sails.iter().any(|sail| sail.replica > 0) {
+        return None;
+    }
     let mut stages: BTreeMap<u32, (&[SailId], BTreeSet<u32>)> = BTreeMap::new();
     for sail in &old.sails {
         let stage = stages.entry(sail.stage).or_insert((&sail.group, BTreeSet::new()));

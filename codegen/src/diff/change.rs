@@ -100,10 +100,18 @@ pub enum Part {
     Named(String),
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_first(replica: &u32) -> bool {
+    *replica == 0
+}
+
 /// One stage of a pipeline.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct StageOf {
-    /// Its place, from 0.
+    /// Its replica, from 0.
+    #[serde(skip_serializing_if = "is_first")]
+    pub replica: u32,
+    /// Its place among the stages of all replicas, from 0.
     pub stage: u32,
     /// Its cards in order of rank.
     pub group: Vec<SailId>,

@@ -8,10 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn compare(old: &Plan, new: &Plan, found: &mut Found) {
     let (before, after) = (stages(old), stages(new));
-    let (from, to) = (homes(old, &before), homes(new, &after));
+    let of_replica = |stages: &[StageOf], replica: u32| -> Vec<StageOf> {
+        stages.iter().filter(|stage| stage.replica == replica).cloned().collect()
+    };
+    let replicas = |stages: &[StageOf]| stages.iter().map(|stage| stage.replica).collect::<BTreeSet<u32>>();
+    for &replica in replicas(&before).intersection(&replicas(&after)) {
+        let from = homes(old, &of_replica(&before, replica));
+        moved(&from, &homes(new, &of_replica(&after, replica)), found);
+    }
     if before != after {
         found.push(Class::Moved, What::Stages { old: before, new: after });
     }
+}
+
+fn moved(from: &Homes, to: &Homes, found: &mut Found) {
     for (name, group) in &from.named {
         if let Some(other) = to.named.get(name).filter(|other| *other != group) {
             let part = Part::Named(name.clone());
@@ -29,7 +39,7 @@ pub(crate) fn compare(old: &Plan, new: &Plan, found: &mut Found) {
 fn stages(plan: &Plan) -> Vec<StageOf> {
     let mut stages: Vec<StageOf> = Vec::new();
     for sail in &plan.sails {
-        let stage = StageOf { stage: sail.stage, group: sail.group.clone() };
+        let stage = StageOf { replica: sail.replica, stage: sail.stage, group: sail.group.clone() };
         if !stages.contains(&stage) {
             stages.push(stage);
         }

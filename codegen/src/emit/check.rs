@@ -10,20 +10,31 @@ use std::collections::BTreeSet;
 
 pub(crate) fn problems(source: Source<'_>) -> Diagnostics {
     let mut problems = Diagnostics::default();
-    let mut next = 0;
+    let (mut next, length) = (0, source.model.segments.len());
     let mut busy = BTreeSet::new();
     for (number, stage) in source.placement.stages.iter().enumerate() {
         let before = number.checked_sub(1).and_then(|before| source.placement.stages.get(before));
+        // A replica begins where the one before has the whole chain.
+        let (begins, replica) = match before {
+            None => (true, 0),
+            Some(before) if next as usize == length => (true, before.replica.saturating_add(1)),
+            Some(before) => (false, before.replica),
+        };
+        let before = before.filter(|_| !begins);
+        next = if begins { 0 } else { next };
         let mut found = stage_problems(source, stage, before);
         if stage.segments.start != next || stage.segments.end <= next {
             found.push(format!("its segments {:?} do not follow segment {next}", stage.segments));
+        }
+        if stage.replica != replica {
+            found.push(format!("it belongs to replica {}, not to replica {replica}", stage.replica));
         }
         next = stage.segments.end;
         found
             .extend(stage.sails.iter().filter(|&&sail| !busy.insert(sail)).map(|sail| format!("{sail} is busy twice")));
         found.into_iter().for_each(|found| problems.push(Diagnostic::new(format!("stage {number}: {found}"))));
     }
-    if next as usize != source.model.segments.len() {
+    if next as usize != length {
         problems.push(Diagnostic::new("the stages do not cover the chain"));
     }
     problems

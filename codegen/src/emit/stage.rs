@@ -15,7 +15,7 @@ use std::ops::Range;
 pub(crate) struct Rank<'a> {
     pub(crate) source: Source<'a>,
     pub(crate) stage: &'a Stage,
-    /// The stage's place in the pipeline.
+    /// The stage's place among those of all replicas.
     pub(crate) number: usize,
     pub(crate) rank: usize,
 }
@@ -31,6 +31,7 @@ impl<'a> Rank<'a> {
         let kind = self.source.fleet.kind(self.sail());
         Ok(SailPlan {
             sail: self.sail(),
+            replica: self.stage.replica,
             stage: self.number as u32,
             group: self.stage.sails.clone(),
             memory: Memory { capacity: kind.memory, reserve: kind.reserve, weights, kv, activations, scratch },

@@ -28,9 +28,11 @@ pub(crate) fn fold(plan: &Plan) -> PlanText {
 
 fn card(card: &SailPlan, [prefill, decode]: &mut [Bodies; 2]) -> SailText {
     // Every field by name: a new one cannot be forgotten.
-    let SailPlan { sail, stage, group, memory, sustain, weights, caches, load, prefill: first, decode: next } = card;
+    let SailPlan { sail, replica, stage, group, memory, sustain, weights, caches, load, prefill: first, decode: next } =
+        card;
     SailText {
         sail: *sail,
+        replica: *replica,
         stage: *stage,
         group: group.clone(),
         memory: memory.clone(),

@@ -47,6 +47,8 @@ pub(crate) struct Body {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SailText {
     pub(crate) sail: SailId,
+    #[serde(default)]
+    pub(crate) replica: u32,
     pub(crate) stage: u32,
     #[serde(with = "lists::cards")]
     pub(crate) group: Vec<SailId>,

@@ -74,10 +74,11 @@ fn size(instruction: &Instruction) -> usize {
 
 impl Unfold<'_> {
     fn card(&mut self, card: SailText) -> Result<SailPlan, Diagnostic> {
-        let SailText { sail, stage, group, memory, sustain, weights, caches, load, prefill, decode } = card;
+        let SailText { sail, replica, stage, group, memory, sustain, weights, caches, load, prefill, decode } = card;
         let at = |place: &str, reason: String| problem(format!("{sail}.{place}"), reason);
         Ok(SailPlan {
             sail,
+            replica,
             stage,
             group,
             memory,

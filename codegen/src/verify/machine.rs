@@ -57,8 +57,8 @@ pub(crate) struct Machine<'a> {
     tags: BTreeSet<(SailId, SailId, u32)>,
     /// Cards of each stage that wait for their group.
     waiting: BTreeMap<u32, usize>,
-    /// Columns of the logits that the host has.
-    logits: Vec<Span>,
+    /// Columns of the logits that the host has of each replica.
+    logits: BTreeMap<u32, Vec<Span>>,
     found: Diagnostics,
     /// For each card, where they are asked for.
     traces: Option<Vec<Trace>>,
@@ -82,7 +82,7 @@ impl<'a> Machine<'a> {
             mail: Mail::new(),
             tags: BTreeSet::new(),
             waiting: BTreeMap::new(),
-            logits: Vec::new(),
+            logits: BTreeMap::new(),
             found: Diagnostics::default(),
             traces: None,
         }
@@ -146,7 +146,10 @@ impl<'a> Machine<'a> {
                 if matches!(value.0.held, Held::Partial(..)) {
                     return Err("sends a partial sum".to_owned());
                 }
-                let key = (card.sail.sail, *peer, *tag);
+                let (key, replica) = ((card.sail.sail, *peer, *tag), card.sail.replica);
+                if self.index.get(peer).is_some_and(|&other| self.cards[other].sail.replica != replica) {
+                    return Err(format!("sends to {peer}, which belongs to another replica"));
+                }
                 if !self.tags.insert(key) {
                     return Err(format!("sends to {peer} with tag {tag} a second time"));
                 }
@@ -170,7 +173,7 @@ impl<'a> Machine<'a> {
             }
             Step::HostSend { buffer, start } => {
                 let span = card.logits(logical, *buffer, *start)?;
-                self.logits.push(span);
+                self.logits.entry(card.sail.replica).or_default().push(span);
             }
         }
         self.note(number, step, layer)?;
@@ -260,8 +263,12 @@ impl<'a> Machine<'a> {
                 self.found.push(problem(place, "a cache gets no rows for the step"));
             }
         }
-        if !tile(self.logits.iter().copied(), self.logits_width()) {
-            self.found.push(problem(self.name(), "the host does not get every column of the logits once"));
+        let replicas = self.cards.iter().map(|card| card.sail.replica + 1).max().unwrap_or(1);
+        let covered = |replica| tile(self.logits.get(&replica).into_iter().flatten().copied(), self.logits_width());
+        if let Some(replica) = (0..replicas).find(|&replica| !covered(replica)) {
+            let from = if replicas > 1 { format!(" from replica {replica}") } else { String::new() };
+            let message = format!("the host does not get every column of the logits once{from}");
+            self.found.push(problem(self.name(), message));
         }
     }
 

@@ -1,8 +1,8 @@
-//! Cards, stages and groups agree with each other and with the fleet.
+//! Cards, stages, replicas and groups agree with each other and with the fleet.
 
 use super::problem;
 use crate::{Plan, SailPlan};
-use sailplan_ir::{Diagnostics, SailId, SailKind};
+use sailplan_ir::{Diagnostics, Objective, SailId, SailKind};
 use std::collections::BTreeMap;
 
 pub(crate) fn problems(plan: &Plan) -> Diagnostics {
@@ -40,6 +40,7 @@ pub(crate) fn problems(plan: &Plan) -> Diagnostics {
     if groups.keys().copied().ne(0..groups.len() as u32) {
         problems.push(problem("sails", "the stages are not numbered 0, 1, …"));
     }
+    problems.0.extend(replicas(plan).map(|message| problem("sails", message)));
     for (stage, group) in groups {
         let named = plan.sails.iter().filter(|sail| sail.stage == stage);
         if !same_set(named, group) {
@@ -47,6 +48,23 @@ pub(crate) fn problems(plan: &Plan) -> Diagnostics {
         }
     }
     problems
+}
+
+/// What is wrong with how stages make replicas.
+fn replicas(plan: &Plan) -> Option<String> {
+    let mut of_stage: Vec<(u32, u32)> = plan.sails.iter().map(|sail| (sail.stage, sail.replica)).collect();
+    of_stage.sort_unstable();
+    of_stage.dedup();
+    if let Some(pair) = of_stage.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Some(format!("stage {} is in two replicas", pair[0].0));
+    }
+    let follows = |pair: &[(u32, u32)]| pair[1].1 == pair[0].1 || pair[0].1.checked_add(1) == Some(pair[1].1);
+    if of_stage.first().is_some_and(|first| first.1 != 0) || !of_stage.windows(2).all(follows) {
+        return Some("the replicas are not numbered 0, 1, … in the order of their stages".to_owned());
+    }
+    let last = of_stage.last().map_or(0, |last| last.1);
+    let several = last > 0 && plan.objective != Objective::Throughput;
+    several.then(|| format!("there are {} replicas, and the objective is {}", last + 1, plan.objective))
 }
 
 /// The kind of each card with work, which must be the fleet's.

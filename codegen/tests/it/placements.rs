@@ -151,6 +151,7 @@ fn stage(model: &Model, part: &Part, hop: Option<Hop>) -> Stage {
     }
     let sails = part.sails.iter().map(|&sail| SailId(sail)).collect();
     Stage {
+        replica: 0,
         sails,
         hop,
         segments: part.segments.clone(),

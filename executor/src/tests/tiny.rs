@@ -162,6 +162,7 @@ impl Case {
         };
         SailPlan {
             sail: self.ids(stage)[rank],
+            replica: 0,
             stage: stage as u32,
             group: self.ids(stage),
             memory,

@@ -96,6 +96,11 @@ impl Limits {
         self.closed.contains(&true) || self.regions.iter().any(named)
     }
 
+    /// Whether pins say where segments run or count stages or cards: they mean one chain.
+    pub(crate) fn place_a_chain(&self) -> bool {
+        !self.regions.is_empty() || self.sails < usize::MAX || self.stages != (0..=usize::MAX)
+    }
+
     /// Groups that pins ask for, where only some groups are tried.
     pub(crate) fn groups(&self) -> Vec<Interval> {
         let cards = self.closed.len();
