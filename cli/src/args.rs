@@ -296,6 +296,9 @@ pub(crate) struct Run {
     /// How many of them go through the prefill program; the rest go one by one through decode [default: all].
     #[arg(long, value_name = "K")]
     pub(crate) prefill: Option<usize>,
+    /// Of a plan with replicas, the number of the one to replay.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) replica: u32,
     /// Tokens to generate greedily afterwards; each is fed as well.
     #[arg(long, default_value_t = 0)]
     pub(crate) generate: u32,
@@ -416,7 +419,8 @@ pub(crate) enum ObjectiveArg {
     Decode,
     /// The prompt.
     Prefill,
-    /// The time between two requests that leave, with as many on their way as there are stages.
+    /// The time between two requests that leave, with as many on their way as there are stages; with several replicas, all
+    /// together.
     Throughput,
 }
 

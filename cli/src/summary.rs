@@ -205,11 +205,8 @@ pub(crate) fn text(plan: &Plan) -> String {
     );
     let replicas = figures.stages.last().map_or(1, |last| last.replica + 1);
     for (index, stage) in figures.stages.iter().enumerate() {
-        let first = index.checked_sub(1).is_none_or(|before| figures.stages[before].replica != stage.replica);
-        if replicas > 1 && first {
-            let _ = writeln!(text, "  replica {}", stage.replica);
-        }
-        let _ = writeln!(text, "  stage {index:<3} {}", stage_line(stage));
+        let replica = if replicas > 1 { format!("replica {:<3} ", stage.replica) } else { String::new() };
+        let _ = writeln!(text, "  {replica}stage {index:<3} {}", stage_line(stage));
     }
     if !figures.unused_sails.is_empty() {
         let _ = writeln!(text, "  unused    {}", names(&figures.unused_sails));

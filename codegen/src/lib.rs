@@ -10,6 +10,7 @@ mod moves;
 mod plan;
 mod proof;
 mod read;
+mod replica;
 mod shard;
 mod text;
 mod traffic;

@@ -45,6 +45,12 @@ pub enum ReplayError {
         /// Sequences.
         batch: u64,
     },
+    /// Several chains side by side.
+    #[error("the plan has {replicas} replicas; one at a time can be replayed")]
+    Replicas {
+        /// How many.
+        replicas: u32,
+    },
     /// The plan names a weight that no file has.
     #[error("weight `{tensor}` is not in {files}")]
     MissingWeight {

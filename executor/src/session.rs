@@ -33,6 +33,9 @@ impl Session {
         if request.batch != 1 {
             return Err(ReplayError::Batch { batch: request.batch });
         }
+        if plan.replicas() > 1 {
+            return Err(ReplayError::Replicas { replicas: plan.replicas() });
+        }
         if given == 0 {
             return Err(ReplayError::NoTokens);
         }

@@ -1,4 +1,5 @@
-//! Tests only: every chain of stages on every interval of cards with every mix of points, against the engines and the integer
+//! Tests only: every chain of stages on every interval of cards with every mix of points, and every set of such chains side by
+//! side, against the engines and the integer
 //! program.
 
 use crate::dynamic;
@@ -9,11 +10,11 @@ use crate::repertoire::Repertoire;
 use crate::saturate::saturate;
 use crate::space::{Interval, Scope, Space};
 use crate::stage::Counts;
-use crate::{assemble, dynamic::wanted};
+use crate::{assemble, dynamic::wanted, replicas};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, parse_fleet};
-use sailplan_ir::{ClassId, Fleet, Model, Objective, Picoseconds, Request, SailId, Verified, Verify};
+use sailplan_ir::{ClassId, Fleet, Model, Objective, Picoseconds, Rate, Request, SailId, Verified, Verify};
 use std::collections::BTreeMap;
 
 /// Tolls of all mixes that fit, by group and segments.
@@ -68,14 +69,13 @@ fn mixes(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Vec<Toll> {
     kept
 }
 
-/// The objective of the best of all chains that go on from a card with these segments placed.
+/// The objective of the best of all chains on cards of a run that go on from a card with these segments placed.
 fn chains(
     space: &Space<'_>,
     known: &mut Mixes,
-    at: (Option<usize>, usize),
+    (run, previous, placed): (&Interval, Option<usize>, usize),
     so_far: (Toll, Toll),
 ) -> Option<Picoseconds> {
-    let (previous, placed) = at;
     let (done, open) = so_far;
     let segments = space.model.segments.len();
     let ended = |last: Toll| {
@@ -90,14 +90,14 @@ fn chains(
         return Some(ended(open));
     }
     let mut best: Option<Picoseconds> = None;
-    for start in previous.unwrap_or(0)..space.cards {
+    for start in previous.unwrap_or(run.start)..run.end {
         let (mut sent, mut spread_over) = (open, None);
         if let Some(end) = previous {
             sent = sent + space.toll_of(&space.message(SailId(end as u16 - 1), SailId(start as u16)));
             spread_over = Some(());
         }
         let before = Toll { cost: done.cost + sent.cost, load: done.load.max(sent.load) };
-        for end in start + 1..=space.cards {
+        for end in start + 1..=run.end {
             let group = start..end;
             for last in placed + 1..=segments {
                 let wanted = wanted(space, placed..last);
@@ -105,13 +105,24 @@ fn chains(
                 let tolls = known.entry(key).or_insert_with(|| mixes(space, &group, &wanted)).clone();
                 for toll in tolls {
                     let spread = spread_over.map_or(Toll::default(), |()| space.toll_of(&space.broadcast(&group)));
-                    let found = chains(space, known, (Some(end), last), (before, toll + spread));
+                    let found = chains(space, known, (run, Some(end), last), (before, toll + spread));
                     best = best.into_iter().chain(found).min();
                 }
             }
         }
     }
     best
+}
+
+/// The periods of all sets of replicas on disjoint runs of the cards from one on.
+fn partitions(periods: &BTreeMap<(usize, usize), Picoseconds>, from: usize, cards: usize) -> Vec<Vec<Picoseconds>> {
+    let mut all = vec![Vec::new()];
+    for (&(start, end), &period) in periods.range((from, 0)..) {
+        if start < cards {
+            all.extend(partitions(periods, end, cards).into_iter().map(|rest| [vec![period], rest].concat()));
+        }
+    }
+    all
 }
 
 fn fleet(cards: &[(u32, u32)], shape: &str, rate: u32, latency: u32) -> Verified<Fleet> {
@@ -144,6 +155,7 @@ fn work() -> impl Strategy<Value = (Objective, u64, u64)> {
         Just((Objective::Prefill, 16, 1)),
         (1u64..64).prop_map(|chunk| (Objective::Request, chunk, 1)),
         (1u64..4).prop_map(|flights| (Objective::Throughput, 32, flights)),
+        Just((Objective::Throughput, 64, 1)),
     ]
 }
 
@@ -169,12 +181,25 @@ proptest! {
         let costs = CostModel::new(&fleet, &request);
         let repertoires = repertoires(&model, &costs);
         let limits = Limits::none(cards.len(), model.classes.len());
-        let scope = Scope { relaxed, limits: Some(&limits), ..Scope::default() };
+        let replicas = objective == Objective::Throughput;
+        let scope = Scope { relaxed, limits: Some(&limits), replicas, ..Scope::default() };
         let space = Space::new(&model, &costs, &repertoires, scope, None).unwrap();
         // What cannot be enumerated is no case.
         let all = wanted(&space, 0..model.segments.len());
         prop_assume!(space.groups().iter().all(|group| combinations(&space, group, &all) <= 3000));
-        let brute = chains(&space, &mut Mixes::new(), (None, 0), <(Toll, Toll)>::default());
+        let mut known = Mixes::new();
+        let mut best_on = |run: &Interval| chains(&space, &mut known, (run, None, 0), <(Toll, Toll)>::default());
+        let one = best_on(&(0..cards.len()));
+        let mut brute = one;
+        if space.replicas {
+            let runs = (0..cards.len()).flat_map(|start| (start + 1..=cards.len()).map(move |end| (start, end)));
+            // Where memory is left out of account, that of a replica's cards still holds all once.
+            let runs = runs.filter(|run| space.room(&(run.0..run.1)) >= space.whole);
+            let periods = runs.filter_map(|run| Some((run, best_on(&(run.0..run.1))?))).collect();
+            let several = partitions(&periods, 0, cards.len()).into_iter().filter(|several| several.len() > 1);
+            let floor = replicas::host_busy(&space);
+            brute = brute.into_iter().chain(several.map(|all| Rate::together(all).max(floor))).min();
+        }
         let chain = dynamic::solve(&space);
         let engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         let engine = engine.map(|stages| assemble::assemble(&space, &stages).estimate.objective);
@@ -188,9 +213,9 @@ proptest! {
         if cards.len() < 4 {
             let program = program::solve(&space).unwrap().stages;
             let program = program.map(|stages| assemble::assemble(&space, &stages).estimate.objective);
-            match (program, brute) {
-                (Some(program), Some(brute)) => prop_assert!(crate::agree(brute, program), "{program:?} {brute:?}"),
-                (program, brute) => prop_assert_eq!(program, brute),
+            match (program, one) {
+                (Some(program), Some(one)) => prop_assert!(crate::agree(one, program), "{program:?} {one:?}"),
+                (program, one) => prop_assert_eq!(program, one),
             }
         }
     }

@@ -7,12 +7,9 @@ use crate::dynamic::{Cut, Stages};
 use crate::space::{Interval, Space};
 use crate::{paced, program};
 use sailplan_cost_model::Phase;
-use sailplan_ir::{Attachment, Bytes, DType, Picoseconds, Role};
+use sailplan_ir::{Attachment, Bytes, DType, Picoseconds, Rate, Role, SailId};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Requests in 2^112 ps, rounded up. A period below 2^56 ps (20 hours) comes back as it was, and sums do not overflow.
-type Rate = u128;
 
 /// By first card and by one past the last: the smallest period of a chain on cards of the run.
 type Periods = Vec<Vec<Option<Picoseconds>>>;
@@ -25,7 +22,7 @@ pub(crate) fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picose
     let all = periods[0][space.cards]?;
     let table = Table::new(space, &periods);
     let floor = host_busy(space);
-    let several = (2..table.rates.len()).map(|count| (time_of(table.rates[count][0]).max(floor), count));
+    let several = (2..table.rates.len()).map(|count| (table.rates[count][0].period().max(floor), count));
     let (objective, count) = several.chain([(all, 1)]).min()?;
     let runs = if count == 1 { vec![0..space.cards] } else { table.runs(space, &periods, count) };
     let mut known: BTreeMap<(usize, usize), Vec<Cut>> = BTreeMap::new();
@@ -101,7 +98,7 @@ pub(crate) fn together(space: &Space<'_>, periods: &[Picoseconds]) -> Picosecond
 
 /// The same where the host is always there.
 pub(crate) fn unhindered(periods: &[Picoseconds]) -> Picoseconds {
-    time_of(periods.iter().map(|&period| rate_of(period)).sum())
+    Rate::together(periods.iter().copied())
 }
 
 /// What a link that all cards share to the host carries for one request at least, in the direction that has more to do:
@@ -124,18 +121,8 @@ pub(crate) fn host_busy(space: &Space<'_>) -> Picoseconds {
     down.max(up).unwrap_or_default()
 }
 
-fn rate_of(period: Picoseconds) -> Rate {
-    (1_u128 << 112).div_ceil(u128::from(period.0.max(1)))
-}
-
-fn time_of(rate: Rate) -> Picoseconds {
-    if rate == 0 {
-        return Picoseconds::NEVER;
-    }
-    Picoseconds(u64::try_from((1_u128 << 112).div_ceil(rate)).unwrap_or(u64::MAX))
-}
-
-/// Of cards that are alike, runs of one length have one period.
+/// Of cards that are alike, runs of one length have one period. A run whose memory does not hold all weights and caches once
+/// is none.
 fn periods(space: &Space<'_>, stages: &mut Stages<'_>) -> Periods {
     let cards = space.cards;
     let last = paced::until(space, stages, cards);
@@ -143,21 +130,29 @@ fn periods(space: &Space<'_>, stages: &mut Stages<'_>) -> Periods {
         if space.alike { last[cards - end..].to_vec() } else { paced::until(space, stages, end) }
     };
     let by_end: Vec<Vec<Option<Picoseconds>>> = (1..=cards).map(of_end).collect();
-    let of = |start: usize, end: usize| if start < end { by_end[end - 1][start] } else { None };
+    let room = (0..cards).scan(Bytes(0), |before, card| {
+        *before += space.capacity(SailId(card as u16));
+        Some(*before)
+    });
+    let room: Vec<Bytes> = std::iter::once(Bytes(0)).chain(room).collect();
+    let of = |start: usize, end: usize| {
+        let holds = start < end && (space.stream || room[end] - room[start] >= space.whole);
+        by_end[end.max(1) - 1].get(start).copied().flatten().filter(|_| holds)
+    };
     (0..cards).map(|start| (0..=cards).map(|end| of(start, end)).collect()).collect()
 }
 
-/// By number of replicas and first card that they may use: the largest sum of their rates, 0 where so many do not fit.
+/// By number of replicas and first card that they may use: the largest sum of their rates, none where so many do not fit.
 struct Table {
     rates: Vec<Vec<Rate>>,
 }
 
 impl Table {
     fn new(space: &Space<'_>, periods: &Periods) -> Self {
-        let mut rates = vec![vec![0; space.cards + 1]];
+        let mut rates = vec![vec![Rate::default(); space.cards + 1]];
         loop {
             let row = Self::row(space, periods, &rates);
-            if row[0] == 0 {
+            if row[0] == Rate::default() {
                 return Self { rates };
             }
             rates.push(row);
@@ -165,10 +160,10 @@ impl Table {
     }
 
     fn row(space: &Space<'_>, periods: &Periods, rates: &[Vec<Rate>]) -> Vec<Rate> {
-        let mut row = vec![0; space.cards + 1];
+        let mut row = vec![Rate::default(); space.cards + 1];
         for start in (0..space.cards).rev() {
-            let with = |end: usize| Self::with(rates, periods, (start, end)).unwrap_or(0);
-            row[start] = (start + 1..=space.cards).map(with).max().unwrap_or(0).max(row[start + 1]);
+            let with = |end: usize| Self::with(rates, periods, (start, end)).unwrap_or_default();
+            row[start] = (start + 1..=space.cards).map(with).max().unwrap_or_default().max(row[start + 1]);
         }
         row
     }
@@ -176,8 +171,8 @@ impl Table {
     /// The sum with a replica on this run and those of the last row behind it.
     fn with(rates: &[Vec<Rate>], periods: &Periods, (start, end): (usize, usize)) -> Option<Rate> {
         let after = rates[rates.len() - 1][end];
-        let own = rate_of(periods[start][end]?);
-        (rates.len() == 1 || after > 0).then_some(own + after)
+        let own = Rate::once_in(periods[start][end]?);
+        (rates.len() == 1 || after > Rate::default()).then_some(own + after)
     }
 
     /// The runs of the best replicas of this number: the shortest ones, from the first card on.

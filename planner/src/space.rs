@@ -9,7 +9,9 @@ use crate::saturate::Choices;
 use crate::stream::twins;
 use crate::table::PriceTable;
 use sailplan_cost_model::{CostModel, Phase};
-use sailplan_ir::{Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Role, SailId, Verified};
+use sailplan_ir::{
+    Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Request, Role, SailId, Verified,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -91,7 +93,7 @@ pub(crate) struct Space<'a> {
     /// Whether the fronts hold every point that is worth having.
     pub(crate) complete: bool,
     /// Bytes of all weights and caches.
-    whole: Bytes,
+    pub(crate) whole: Bytes,
     manner: Manner,
     /// Only these groups.
     pub(crate) only: Option<Vec<Interval>>,
@@ -127,14 +129,11 @@ impl<'a> Space<'a> {
         let cards = if alike { cards.min(most) } else { cards };
         let largest = family.largest.unwrap_or(usize::MAX).min(cards).min(most);
         let (complete, fronts, twins) = (true, BTreeMap::new(), BTreeMap::new());
-        let caches = model.graph.with_role(Role::Cache).map(|id| model.graph[id].bytes(costs.request.decode_limit()));
-        let whole = model.weight_bytes() + caches.sum();
+        let whole = whole(model, costs.request);
         // Streams share the host's link, cards that no links join have no plan together, and each replica has all weights.
         let one =
             only.is_some() || parts.contains(&1) || limits.is_some_and(Limits::place_a_chain) || stream && !relaxed;
-        let room: Bytes =
-            (0..cards).map(|card| costs.kind(SailId(card as u16))).map(|kind| kind.memory - kind.reserve).sum();
-        let replicas = replicas && !one && cards > 1 && whole.times(2) <= room;
+        let replicas = replicas && !one && cards > 1;
         let mut space = Self {
             model,
             costs,
@@ -156,6 +155,7 @@ impl<'a> Space<'a> {
             only,
             fronts,
         };
+        space.replicas &= whole.times(2) <= space.room(&(0..cards));
         space.twins = space.same_kinds();
         space.fill(progress)?;
         Ok(space)
@@ -266,6 +266,11 @@ impl<'a> Space<'a> {
         (0..self.model.segments.len()).map(one).collect()
     }
 
+    /// Memory of the cards of a run.
+    pub(crate) fn room(&self, run: &Interval) -> Bytes {
+        run.clone().map(|card| self.capacity(SailId(card as u16))).sum()
+    }
+
     pub(crate) fn capacity(&self, sail: SailId) -> Bytes {
         let kind = self.costs.kind(sail);
         kind.memory - kind.reserve
@@ -344,6 +349,12 @@ impl<'a> Space<'a> {
         let capacity = |rank: usize| self.capacity(SailId((group.start + rank) as u16));
         (0..group.len()).all(|rank| self.memory(group, counts, rank).total() <= capacity(rank))
     }
+}
+
+/// Bytes of all weights and caches, each once.
+pub(crate) fn whole(model: &Model, request: &Request) -> Bytes {
+    let caches = model.graph.with_role(Role::Cache).map(|id| model.graph[id].bytes(request.decode_limit()));
+    model.weight_bytes() + caches.sum()
 }
 
 /// The cards of an interval.

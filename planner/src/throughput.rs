@@ -1,8 +1,9 @@
 //! Throughput: as many requests are on their way in each replica as the longest has stages, each with caches of its own, so
 //! that how many stages there are decides how much memory caches take. Replicas with at most one stage are searched, with at
-//! most two, and so on; numbers that cannot be better, memory left out of account, are left out.
+//! most two, and so on; numbers that cannot be better, memory left out of account but that all of it holds each replica, are
+//! left out.
 
-use crate::{Ground, Outcome, PlaceError, dynamic, replicas};
+use crate::{Ground, Outcome, PlaceError, dynamic, replicas, space};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Objective, Picoseconds, Request, Status, Verified, Verify};
 
@@ -24,6 +25,7 @@ pub(crate) fn search(ground: &Ground<'_>, costs: &CostModel<'_>) -> Result<Outco
     let most = free.cards.min(ground.model.segments.len());
     for stages in 1..=most {
         free.stages = stages;
+        free.whole = space::whole(ground.model, &*of_stages(costs.request, stages)?);
         let Some(chain) = dynamic::solve(&free) else { continue };
         if best.as_ref().is_some_and(|best| objective(best) <= chain.bound) {
             continue;

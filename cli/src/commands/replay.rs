@@ -7,7 +7,7 @@ use crate::outcome::{Ended, Failure};
 use crate::progress::Progress;
 use sailplan_codegen::Plan;
 use sailplan_executor::{Progress as Step, Report, Session, replay};
-use sailplan_ir::{At, Diagnostic};
+use sailplan_ir::{At, Diagnostic, Verified, Verify};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ struct Logits<'a> {
 }
 
 pub(crate) fn run(args: &Run) -> Result<Ended, Failure> {
-    let plan = inputs::plan(&args.plan)?;
+    let plan = replica(inputs::plan(&args.plan)?, args)?;
     let weights = args.weights.display().to_string();
     let loaded = sailplan_models::load(&args.weights)?;
     let Some(index) = &loaded.weights else {
@@ -66,6 +66,21 @@ pub(crate) fn run(args: &Run) -> Result<Ended, Failure> {
         print(&text(&plan, &report));
     }
     Ok(Ended::Clean)
+}
+
+/// The replica that is meant, as a plan of its own.
+fn replica(plan: Verified<Plan>, args: &Run) -> Result<Verified<Plan>, Failure> {
+    let replicas = plan.replicas();
+    if replicas == 1 && args.replica == 0 {
+        return Ok(plan);
+    }
+    let Some(one) = plan.replica(args.replica) else {
+        let there = if replicas == 1 { "one replica".to_owned() } else { format!("{replicas} replicas") };
+        let problem = Diagnostic::new(format!("the plan has {there}, from 0 on, and no replica {}", args.replica));
+        let place = problem.at(args.plan.display().to_string(), At::Whole);
+        return Err(Failure::Input(place.hint(format!("--replica {}", replicas - 1)).into()));
+    };
+    one.verify().map_err(|problems| Failure::Bug(format!("a replica is no plan of its own:\n{problems}")))
 }
 
 fn shown(progress: &Progress, step: Step) {

@@ -205,6 +205,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("buffer of other rows", |plan, sail| plan.sails[sail].decode.buffers[0].rows = sailplan_ir::Dim::Context),
         ("buffer dropped", |plan, sail| drop(plan.sails[sail].prefill.buffers.pop())),
         ("another stage", |plan, sail| plan.sails[sail].stage += 1),
+        ("another replica", |plan, sail| plan.sails[sail].replica += 1),
         ("another group", |plan, sail| plan.sails[sail].group.push(sailplan_ir::SailId(7))),
         ("program dropped", |plan, sail| plan.sails[sail].decode.instructions.clear()),
         ("card dropped", |plan, sail| drop(plan.sails.remove(sail))),

@@ -4,8 +4,9 @@ use crate::forms::{Style, form, prices};
 use crate::small::{fleet, mixture, model, request, variant};
 use sailplan_codegen::{Plan, emit};
 use sailplan_ir::{
-    Algorithm, Bytes, Certificate, Choice, DomainId, Domains, Estimate, Form, Graph, Hop, Load, Model, Partition,
-    Picoseconds, Placement, Role, SailId, Shard, Stage, Status, Streamed, TensorId, Verified, Verify, shards,
+    Algorithm, Bytes, Certificate, Choice, DomainId, Domains, Estimate, Form, Graph, Hop, Load, Model, Objective,
+    Partition, Picoseconds, Placement, Request, Role, SailId, Shard, Stage, Status, Streamed, TensorId, Verified,
+    Verify, shards,
 };
 use std::ops::Range;
 
@@ -77,6 +78,16 @@ fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
         ("streamed", false, vec![streamed(part(&[0, 1], 0..5, Reduce, Direct))]),
         ("partly streamed", true, vec![part(&[1], 0..2, Whole, Ring), streamed(part(&[0, 2], 2..5, Gather, Ring))]),
         (
+            "two replicas",
+            false,
+            vec![
+                part(&[0], 0..2, Whole, Ring),
+                part(&[1, 2], 2..5, Reduce, Direct),
+                part(&[4, 3], 0..3, Gather, Ring),
+                part(&[5], 3..5, Whole, Ring),
+            ],
+        ),
+        (
             "three stages",
             true,
             vec![part(&[3, 1], 0..2, Scatter, Ring), part(&[0], 2..4, Whole, Ring), part(&[2, 4], 4..5, Gather, Ring)],
@@ -86,7 +97,11 @@ fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
 
 pub(crate) fn plan(model: &Verified<Model>, parts: &[Part]) -> Plan {
     let cards = parts.iter().flat_map(|part| &part.sails).max().unwrap() + 2;
-    emit(model, &fleet(cards), &request(), &placement(model, parts)).unwrap()
+    let placement = placement(model, parts);
+    let several = placement.stages.iter().any(|stage| stage.replica > 0);
+    let objective = if several { Objective::Throughput } else { request().objective };
+    let request = Request { objective, ..request().into_inner() }.verify().unwrap();
+    emit(model, &fleet(cards), &request, &placement).unwrap()
 }
 
 /// Every plan is sound before anything is done to it.
@@ -98,12 +113,18 @@ pub(crate) fn sound(plan: &Plan) {
 pub(crate) fn placement(model: &Model, parts: &[Part]) -> Placement {
     let time = |micros| Picoseconds::from_micros(micros);
     let hop = |index: usize| {
-        let before: &Part = parts.get(index.checked_sub(1)?)?;
+        let before: &Part = parts.get(index.checked_sub(1)?).filter(|_| parts[index].segments.start > 0)?;
         let spread = (parts[index].sails.len() > 1).then_some((Algorithm::Direct, Algorithm::Ring));
         let from = SailId(*before.sails.last()?);
         Some(Hop { from, prefill: (time(30), time(31)), decode: (time(20), time(21)), spread })
     };
-    let stages: Vec<Stage> = parts.iter().enumerate().map(|(index, part)| stage(model, part, hop(index))).collect();
+    let mut stages: Vec<Stage> = parts.iter().enumerate().map(|(index, part)| stage(model, part, hop(index))).collect();
+    // With the first segment a replica begins.
+    let mut begun = 0;
+    for stage in &mut stages {
+        begun += u32::from(stage.segments.start == 0);
+        stage.replica = begun - 1;
+    }
     let certificate = Certificate {
         status: Status::Proven,
         method: "by hand".to_owned(),

@@ -75,6 +75,34 @@ fn of_cards_and_groups() {
 }
 
 #[test]
+fn of_replicas() {
+    let send = |plan: &mut Plan| {
+        let sends = plan.sails[0].prefill.instructions.iter_mut();
+        let peer = sends.filter_map(|one| if let Instruction::Send { peer, .. } = one { Some(peer) } else { None });
+        peer.for_each(|peer| *peer = SailId(5));
+    };
+    refused("two replicas", send, "sail0.prefill[2]", "sends to sail5, which belongs to another replica");
+    let shared = |plan: &mut Plan| plan.sails[5].group = vec![SailId(0)];
+    refused("two replicas", shared, "stage 3", "its group is not the Sails that name this stage");
+    let later = |plan: &mut Plan| plan.sails.iter_mut().for_each(|sail| sail.replica += 1);
+    refused("two replicas", later, "sails", "the replicas are not numbered 0, 1, …");
+    refused("two replicas", |plan| plan.sails[1].replica = 1, "sails", "stage 1 is in two replicas");
+    let torn = |plan: &mut Plan| plan.sails[5].replica = 2;
+    refused("two replicas", torn, "sail3.prefill[2]", "sends to sail5, which belongs to another replica");
+    let one = |plan: &mut Plan| plan.sails.iter_mut().for_each(|sail| sail.replica = 0);
+    refused("two replicas", one, "prefill", "does not get every column of the logits once");
+    let silent = |plan: &mut Plan| {
+        let kept = |one: &Instruction| !matches!(one, Instruction::HostSend { .. });
+        plan.sails[5].decode.instructions.retain(kept);
+    };
+    refused("two replicas", silent, "decode", "every column of the logits once from replica 1");
+    let goal = |plan: &mut Plan| {
+        (plan.objective, plan.request.objective) = (sailplan_ir::Objective::Request, sailplan_ir::Objective::Request);
+    };
+    refused("two replicas", goal, "sails", "there are 2 replicas, and the objective is request");
+}
+
+#[test]
 fn of_residents() {
     refused("one", |plan| plan.sails[0].weights[2].offset = Bytes(0), "sail0.weights", "overlap");
     refused("one", |plan| plan.sails[0].weights[1].layers = Some(Layers(0..u32::MAX)), "sail0.weights[1]", "too many");

@@ -6,7 +6,7 @@ use super::script::{Act, Phase, Script, scripts};
 use super::timeline::{CardTime, Span, Timeline};
 use super::{Simulation, SimulationError, Steady};
 use sailplan_codegen::Plan;
-use sailplan_ir::Picoseconds;
+use sailplan_ir::{Picoseconds, Rate};
 use std::rc::Rc;
 
 /// What the plan predicts each card to do when. Nothing is said about links.
@@ -15,27 +15,47 @@ use std::rc::Rc;
 /// The plan contradicts itself, which a verified plan does not.
 pub fn predicted(plan: &Plan) -> Result<Simulation, SimulationError> {
     let network = Network::new(&plan.fleet.inline);
-    let timeline = |phase, passes| Ok(timeline(&scripts(plan, &network, phase)?, passes));
+    let timeline = |phase, passes| {
+        let mut all = Timeline::default();
+        for replica in chains(plan) {
+            let one = timeline(&scripts(&replica, &network, phase)?, passes);
+            all.time = all.time.max(one.time);
+            all.cards.extend(one.cards);
+            all.spans.extend(one.spans);
+        }
+        all.cards.sort_by_key(|card| card.sail);
+        Ok(all)
+    };
     Ok(Simulation { prefill: timeline(Phase::Prefill, plan.request.chunks())?, decode: timeline(Phase::Decode, 1)? })
 }
 
-/// What the slowest stage takes for one pass of each program, the message that it sends included.
+/// The replicas as plans of their own.
+pub(super) fn chains(plan: &Plan) -> impl Iterator<Item = Plan> {
+    (0..plan.replicas()).filter_map(|number| plan.replica(number))
+}
+
+/// What the slowest stage takes for one pass of each program, the message that it sends included; of replicas, as far apart
+/// as passes are when each takes them at its rate.
 ///
 /// # Errors
 /// As [`predicted`].
 pub fn predicted_steady(plan: &Plan) -> Result<Steady, SimulationError> {
     let network = Network::new(&plan.fleet.inline);
     let slowest = |phase| {
-        let scripts = scripts(plan, &network, phase)?;
-        let of_stage = |stage: u32| scripts.iter().filter(move |script| script.stage == stage);
-        let load = |stage: u32| {
-            let own = of_stage(stage).map(|script| length(script) - arrival(script)).max().unwrap_or_default();
-            own + of_stage(stage + 1).map(arrival).max().unwrap_or_default()
-        };
-        let stages = scripts.iter().map(|script| script.stage + 1).max().unwrap_or(0);
-        Ok((0..stages).map(load).max().unwrap_or_default())
+        let each = chains(plan).map(|replica| Ok(slowest(&scripts(&replica, &network, phase)?)));
+        Ok(Rate::together(each.collect::<Result<Vec<_>, _>>()?))
     };
     Ok(Steady { prefill: slowest(Phase::Prefill)?, decode: slowest(Phase::Decode)? })
+}
+
+fn slowest(scripts: &[Script]) -> Picoseconds {
+    let of_stage = |stage: u32| scripts.iter().filter(move |script| script.stage == stage);
+    let load = |stage: u32| {
+        let own = of_stage(stage).map(|script| length(script) - arrival(script)).max().unwrap_or_default();
+        own + of_stage(stage + 1).map(arrival).max().unwrap_or_default()
+    };
+    let stages = scripts.iter().map(|script| script.stage + 1).max().unwrap_or(0);
+    (0..stages).map(load).max().unwrap_or_default()
 }
 
 fn timeline(scripts: &[Script], passes: u64) -> Timeline {

@@ -32,8 +32,8 @@ pub use timeline::{CardTime, MediumTime, Occupation, Span, Timeline};
 use engine::Run;
 use network::Network;
 use sailplan_codegen::Plan;
-use sailplan_ir::{Picoseconds, SailId, Verified};
-use script::{Phase, scripts};
+use sailplan_ir::{Picoseconds, Rate, SailId, Verified};
+use script::{Phase, Script, scripts};
 
 /// Whether cards wait for each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -102,24 +102,30 @@ pub fn traced(plan: &Verified<Plan>, progression: Progression) -> Result<Simulat
 }
 
 /// Simulates many passes of each program one behind the other, as when requests follow each other through the stages: what
-/// further passes take when all stages are at work.
+/// further passes take when all stages are at work. Replicas are simulated each by itself and take passes at their rates:
+/// where they meet, on the host's link, is left out.
 ///
 /// # Errors
 /// As [`simulate`].
 pub fn steady(plan: &Verified<Plan>) -> Result<Steady, SimulationError> {
     let network = Network::new(&plan.fleet.inline);
-    let stages = plan.sails.iter().map(|sail| u64::from(sail.stage) + 1).max().unwrap_or(1);
     let apart = |phase| {
-        let scripts = scripts(plan, &network, phase)?;
-        let run = |passes| {
-            let run = Run { passes, progression: Progression::Free, recording: false };
-            Ok(engine::run(&scripts, &network, run)?.time)
-        };
-        // Every stage has work once the first request is at the last one.
-        let (few, many) = (stages + FURTHER, stages + 2 * FURTHER);
-        Ok(Picoseconds((run(many)? - run(few)?).0 / FURTHER))
+        let each = forecast::chains(plan).map(|replica| further(&scripts(&replica, &network, phase)?, &network));
+        Ok(Rate::together(each.collect::<Result<Vec<_>, _>>()?))
     };
     Ok(Steady { prefill: apart(Phase::Prefill)?, decode: apart(Phase::Decode)? })
+}
+
+/// What a further pass takes.
+fn further(scripts: &[Script], network: &Network) -> Result<Picoseconds, SimulationError> {
+    let stages = scripts.iter().map(|script| u64::from(script.stage) + 1).max().unwrap_or(1);
+    let run = |passes| {
+        let run = Run { passes, progression: Progression::Free, recording: false };
+        Ok(engine::run(scripts, network, run)?.time)
+    };
+    // Every stage has work once the first request is at the last one.
+    let (few, many) = (stages + FURTHER, stages + 2 * FURTHER);
+    Ok(Picoseconds((run(many)? - run(few)?).0 / FURTHER))
 }
 
 /// Passes that are averaged over.

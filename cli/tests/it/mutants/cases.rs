@@ -7,7 +7,7 @@ use crate::truth::bits;
 use sailplan_codegen::Plan;
 use sailplan_cost_model::{CostModel, parse_fleet, shipped_fleet};
 use sailplan_executor::{ReplayError, Session, replay};
-use sailplan_ir::{Bytes, BytesPerSecond, Fleet, Link, Links, Picoseconds, Request, Verified, Verify, Wire};
+use sailplan_ir::{Bytes, BytesPerSecond, Fleet, Link, Links, Objective, Picoseconds, Request, Verified, Verify, Wire};
 use sailplan_planner::{Config, place};
 use std::time::Duration;
 
@@ -23,12 +23,17 @@ const TOKENS: [u32; 5] = [3, 61, 17, 0, 42];
 const GENERATE: u32 = 3;
 
 impl Case {
-    /// The bits of all logits.
+    /// The bits of all logits, of one replica after the other.
     pub(crate) fn logits(&self, plan: &Verified<Plan>) -> Result<Vec<Vec<u32>>, ReplayError> {
         let timeout = Duration::from_secs(20);
         let session =
             Session { tokens: TOKENS.to_vec(), prefill: TOKENS.len(), generate: GENERATE, timeout, progress: None };
-        replay(plan, &self.on_disk.weights, &session).map(|report| bits(&report.logits))
+        let mut logits = Vec::new();
+        for replica in 0..plan.replicas() {
+            let replica = plan.replica(replica).unwrap().verify().unwrap();
+            logits.extend(bits(&replay(&replica, &self.on_disk.weights, &session)?.logits));
+        }
+        Ok(logits)
     }
 }
 
@@ -127,7 +132,10 @@ impl Maker {
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     let bf16 = Maker { request: Request { wire: Wire::Bf16, ..request() }, ..Maker::new("bf16 wire", dense()) };
+    let many = Request { objective: Objective::Throughput, ..request() };
+    let many = Maker { request: many, ..Maker::new("two replicas", dense()) };
     vec![
+        many.in_stages(4, &[(0..1, 0..5), (1..3, 0..3), (3..4, 3..5)]),
         Maker::new("one card", dense()).on(&fleet(1, "ring")),
         Maker::new("ring of three", dense()).on(&fleet(3, "ring")),
         Maker::new("mesh of four", tied()).on(&fleet(4, "mesh")),

@@ -94,9 +94,9 @@ pub(crate) fn load(loads: &mut Vec<Load>, words: &Words, numbers: &mut Numbers) 
 }
 
 pub(crate) fn card(sail: &mut SailPlan, words: &Words, numbers: &mut Numbers) -> String {
-    let before = (sail.memory.clone(), sail.group.clone(), sail.stage);
+    let before = (sail.memory.clone(), sail.group.clone(), sail.stage, sail.replica);
     let memory = &mut sail.memory;
-    match numbers.below(10) {
+    match numbers.below(11) {
         0 => memory.capacity = Bytes(numbers.near(memory.capacity.0)),
         1 => memory.reserve = Bytes(numbers.near(memory.reserve.0)),
         2 => memory.weights = Bytes(numbers.near(memory.weights.0)),
@@ -106,9 +106,10 @@ pub(crate) fn card(sail: &mut SailPlan, words: &Words, numbers: &mut Numbers) ->
         6 => sail.stage = numbers.near_u32(sail.stage),
         7 => sail.group.reverse(),
         8 => sail.group.extend(numbers.pick(&words.sails)),
+        9 => sail.replica = numbers.near_u32(sail.replica),
         _ => std::mem::swap(&mut sail.prefill, &mut sail.decode),
     }
-    format!("{before:?} made {:?}", (&sail.memory, &sail.group, sail.stage))
+    format!("{before:?} made {:?}", (&sail.memory, &sail.group, sail.stage, sail.replica))
 }
 
 /// The head: the request, the fleet, the logical model, the list of cards.
