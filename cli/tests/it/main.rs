@@ -17,6 +17,7 @@ mod pins;
 mod pipeline;
 mod proof;
 mod replan;
+mod replicas;
 mod simulation;
 mod sizes;
 mod snapshots;
