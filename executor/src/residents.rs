@@ -23,7 +23,7 @@ pub(crate) struct Shard {
 pub(crate) struct Tensors<'a> {
     logical: BTreeMap<String, &'a PlanTensor>,
     index: &'a WeightIndex,
-    /// Positions of a cache.
+    /// Positions of a cache, those of all requests on their way.
     positions: u64,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Tensors<'a> {
                 logical.extend(expanded(&tensor.name, link.layers.as_ref()).map(|(_, name)| (name, tensor)));
             }
         }
-        let positions = plan.request.context.saturating_mul(plan.request.batch);
+        let positions = plan.request.decode_limit().context;
         Self { logical, index, positions }
     }
 

@@ -72,6 +72,9 @@ fn replicas_of_several_cards_are_planned_proven_and_simulated() {
         let output = sailplan(arguments);
         assert_eq!(code(&output), 0, "{arguments:?}: {}", said(&output));
     }
+    let output = sailplan(&["run", &plan, "--weights", "/nowhere", "--tokens", "1", "--replica", "4"]);
+    assert_eq!(code(&output), 2);
+    assert!(said(&output).contains("4 replicas, from 0 on, and no replica 4"), "{}", said(&output));
     let plan = sailplan_codegen::read("p.ron", &std::fs::read_to_string(&plan).unwrap()).unwrap();
     assert_eq!(predicted(&plan).unwrap().decode.time, plan.estimate.decode);
     assert!(simulate(&plan, sailplan_executor::Progression::Free).is_ok());

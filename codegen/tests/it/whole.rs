@@ -104,9 +104,10 @@ fn placements_that_fit_nothing_are_refused() {
         emit(&model, &fleet, &request, &placement).unwrap_err().to_string()
     };
     type Case<'a> = (&'a dyn Fn(&mut sailplan_ir::Placement), &'a str);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 9] = [
         (&|placement| placement.stages.clear(), "do not cover the chain"),
         (&|placement| placement.stages[0].segments = 0..4, "not one choice for each segment"),
+        (&|placement| placement.stages[0].replica = 1, "it belongs to replica 1, not to replica 0"),
         (&|placement| placement.stages[0].sails[1] = SailId(9), "not the fleet's"),
         (&|placement| placement.stages[0].sails[1] = SailId(0), "busy twice"),
         (&|placement| placement.stages[0].assignment[0] = 7, "no form of its class"),
