@@ -24,7 +24,8 @@ pub(crate) fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picose
     let floor = host_busy(space);
     let several = (2..table.rates.len()).map(|count| (table.rates[count][0].period().max(floor), count));
     let (objective, count) = several.chain([(all, 1)]).min()?;
-    let runs = if count == 1 { vec![0..space.cards] } else { table.runs(space, &periods, count) };
+    let whole = 0..space.cards;
+    let runs = if count == 1 { vec![whole] } else { table.runs(space, &periods, count) };
     let mut known: BTreeMap<(usize, usize), Vec<Cut>> = BTreeMap::new();
     let mut cuts = Vec::new();
     for run in runs {
