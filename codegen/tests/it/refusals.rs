@@ -81,14 +81,19 @@ fn of_replicas() {
         let peer = sends.filter_map(|one| if let Instruction::Send { peer, .. } = one { Some(peer) } else { None });
         peer.for_each(|peer| *peer = SailId(5));
     };
-    refused("two replicas", send, "sail0.prefill[2]", "sends to sail5, which belongs to another replica");
+    let sending = |sail: usize| {
+        let plan = plan_of("two replicas");
+        let mut program = plan.sails[sail].prefill.instructions.iter();
+        format!("sail{sail}.prefill[{}]", program.position(|one| matches!(one, Instruction::Send { .. })).unwrap())
+    };
+    refused("two replicas", send, &sending(0), "sends to sail5, which belongs to another replica");
     let shared = |plan: &mut Plan| plan.sails[5].group = vec![SailId(0)];
     refused("two replicas", shared, "stage 3", "its group is not the Sails that name this stage");
     let later = |plan: &mut Plan| plan.sails.iter_mut().for_each(|sail| sail.replica += 1);
     refused("two replicas", later, "sails", "the replicas are not numbered 0, 1, …");
     refused("two replicas", |plan| plan.sails[1].replica = 1, "sails", "stage 1 is in two replicas");
     let torn = |plan: &mut Plan| plan.sails[5].replica = 2;
-    refused("two replicas", torn, "sail3.prefill[2]", "sends to sail5, which belongs to another replica");
+    refused("two replicas", torn, &sending(3), "sends to sail5, which belongs to another replica");
     let one = |plan: &mut Plan| plan.sails.iter_mut().for_each(|sail| sail.replica = 0);
     refused("two replicas", one, "prefill", "does not get every column of the logits once");
     let silent = |plan: &mut Plan| {
