@@ -18,6 +18,8 @@ mod derived;
 mod dynamic;
 mod extract;
 mod front;
+#[cfg(test)]
+mod hopeless;
 mod language;
 mod load;
 mod outcome;
@@ -30,6 +32,7 @@ mod planted;
 mod price;
 mod program;
 mod proof;
+mod prospect;
 #[cfg(test)]
 mod proven;
 mod reasons;
@@ -197,7 +200,8 @@ impl Ground<'_> {
     ) -> Result<Space<'a>, PlaceError> {
         let (config, groups) = (self.effort.config, self.effort.groups.clone());
         let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
-        let scope = Scope { family, relaxed, stream, groups, limits, stages, ..Scope::default() };
+        let exhaustive = config.prove;
+        let scope = Scope { family, relaxed, stream, groups, limits, stages, exhaustive, ..Scope::default() };
         Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
     }
 
@@ -206,12 +210,14 @@ impl Ground<'_> {
     fn search(&self, costs: &CostModel<'_>, stages: Option<usize>) -> Result<Outcome, PlaceError> {
         let config = self.effort.config;
         let mut space = self.space(costs, stages, true)?;
-        let mut chain = dynamic::solve(&space);
+        let mut chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
         let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
             space = self.space(costs, stages, false)?;
-            chain = dynamic::solve(&space);
-            engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
+            chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
+            let cuts = chain.as_ref().map(|chain| chain.cuts.as_slice());
+            engine =
+                cuts.map(|cuts| assemble::polished(&space, cuts)).transpose().map_err(PlaceError::Internal)?.flatten();
         }
         let mut search = figures(&self.repertoires, &space);
         let solved = if config.prove || !self.effort.engine_only && program::small(&space) {
@@ -366,7 +372,7 @@ fn decide(
     let Some(proven) = proven else {
         return Ok(engine.map(|placement| {
             let objective = placement.estimate.objective;
-            if exact {
+            if exact || objective <= bound {
                 return ended(placement, Status::Proven, "dynamic programming", objective);
             }
             let bound = assemble::relaxed(space).max(placement.estimate.lower_bound).max(bound);

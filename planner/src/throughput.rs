@@ -9,7 +9,7 @@ use sailplan_ir::{Objective, Picoseconds, Request, Status, Verified, Verify};
 /// The best placement over all numbers of stages; of equal ones that with fewer requests on their way.
 pub(crate) fn search(ground: &Ground<'_>, costs: &CostModel<'_>) -> Result<Outcome, PlaceError> {
     let mut free = ground.space(costs, None, true)?;
-    let Some(fastest) = dynamic::solve(&free) else { return Err(crate::no_plan(&free)) };
+    let Some(fastest) = dynamic::solve(&free).map_err(PlaceError::Internal)? else { return Err(crate::no_plan(&free)) };
     let first = with_stages(ground, costs, fastest.cuts.len());
     match &first {
         Ok(found) if objective(found) == fastest.bound && found.placement.certificate.status == Status::Proven => {
@@ -24,7 +24,7 @@ pub(crate) fn search(ground: &Ground<'_>, costs: &CostModel<'_>) -> Result<Outco
     let most = free.cards.min(ground.model.segments.len());
     for stages in 1..=most {
         free.stages = stages;
-        let Some(chain) = dynamic::solve(&free) else { continue };
+        let Some(chain) = dynamic::solve(&free).map_err(PlaceError::Internal)? else { continue };
         if best.as_ref().is_some_and(|best| objective(best) <= chain.bound) {
             continue;
         }
