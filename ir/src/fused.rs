@@ -90,7 +90,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Dim};
+    use crate::{DType, Dim, Verify};
 
     const ROWS: [Dim; 2] = [Dim::Tokens, Dim::Fixed(8)];
 
@@ -132,6 +132,15 @@ mod tests {
         let mut biased = gated(false, DType::F32);
         biased.nodes[0].op = Op::Bias;
         assert_eq!(biased.fuse().fused, [], "no product");
+    }
+
+    #[test]
+    fn no_model_names_them() {
+        let mut graph = gated(false, DType::F32);
+        let weights = [graph.nodes[0].inputs[1], graph.nodes[1].inputs[1]];
+        graph.apply(Op::LinearSwiGlu, &[TensorId(0), weights[0], weights[1]], "fused", &ROWS);
+        let found = graph.problems().to_string();
+        assert!(found.contains("a model has its products and what is done to them one by one"), "{found}");
     }
 
     #[test]

@@ -121,6 +121,28 @@ fn caches_are_never_moved() {
     }
 }
 
+/// Whole and column-parallel; a cut of one matrix alone, of x, or of x and both would compute something else.
+#[test]
+fn gate_up_and_activation_are_one_kernel() {
+    for layer in [choices("layer"), variant("layer")] {
+        let graph = &layer.template.graph;
+        let fused = |class: &crate::saturate::Class| {
+            let found = class.ways.iter().filter(|way| match way.action {
+                WayAction::Compute(node) => graph.is_fused(node),
+                _ => false,
+            });
+            let layouts = |way: &crate::saturate::Way| -> Vec<Layout> {
+                way.inputs.iter().map(|&input| layer.classes[input].fact.layout).collect()
+            };
+            found.map(|way| (class.fact.layout, layouts(way))).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = layer.classes.iter().flat_map(fused).collect();
+        let (whole, cut) = ((Whole, vec![Whole; 3]), (Sharded(1), vec![Whole, Sharded(0), Sharded(0)]));
+        assert_eq!(all, [whole, cut]);
+    }
+    assert!(mixture().template.graph.applications().all(|node| node.op.on_products().is_none()));
+}
+
 #[test]
 fn norms_of_heads_are_cut_by_heads() {
     let layer = variant("layer");
@@ -189,7 +211,7 @@ fn saturation_stays_small() {
         let stats = choices(class).stats;
         (stats.nodes, stats.classes, stats.iterations)
     });
-    assert_eq!(sizes, [(11, 8, 3), (127, 70, 3), (21, 15, 4)]);
+    assert_eq!(sizes, [(11, 8, 3), (130, 70, 3), (21, 15, 4)]);
     let stats = mixture().stats;
     assert_eq!((stats.nodes, stats.classes, stats.iterations), (122, 73, 3));
 }
