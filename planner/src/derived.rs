@@ -211,7 +211,7 @@ fn saturation_stays_small() {
         let stats = choices(class).stats;
         (stats.nodes, stats.classes, stats.iterations)
     });
-    assert_eq!(sizes, [(11, 8, 3), (130, 70, 3), (21, 15, 4)]);
+    assert_eq!(sizes, [(11, 8, 3), (130, 70, 4), (21, 15, 4)]);
     let stats = mixture().stats;
     assert_eq!((stats.nodes, stats.classes, stats.iterations), (122, 73, 3));
 }
