@@ -2,7 +2,7 @@
 
 use crate::saturate::{Choices, WayAction, saturate};
 use sailplan_ir::Layout::{Host, Partial, Sharded, Whole};
-use sailplan_ir::{DType, Dim, Graph, Layout, Node, Op, Role};
+use sailplan_ir::{DType, Dim, Graph, Layout, Node, Op, Role, layout_after};
 
 /// Choices of one class of a small grouped-query decoder.
 fn choices(class: &str) -> Choices {
@@ -141,6 +141,28 @@ fn gate_up_and_activation_are_one_kernel() {
         assert_eq!(all, [whole, cut]);
     }
     assert!(mixture().template.graph.applications().all(|node| node.op.on_products().is_none()));
+}
+
+/// The rule that fuses needs no guard: in whatever layouts, both of its sides stand for the same or neither for anything.
+#[test]
+fn both_sides_of_fuse_have_one_layout() {
+    let template = choices("layer").template;
+    let graph = &template.graph;
+    let fused = graph.applied(|node| node.op == Op::LinearSwiGlu).unwrap();
+    let [gate, up] = [0, 1].map(|place| graph.producer(graph.inside(fused)[place]).unwrap());
+    let outer = graph.producer(graph[fused].output).unwrap();
+    let layouts = [Whole, Sharded(0), Sharded(1), Partial];
+    let mut typed = 0;
+    for x in layouts {
+        for (one, other) in layouts.iter().flat_map(|one| layouts.iter().map(move |other| (*one, *other))) {
+            let product = |node, weight| layout_after(graph, node, &[x, weight]);
+            let pair = product(gate, one).zip(product(up, other));
+            let left = pair.and_then(|(gate, up)| layout_after(graph, outer, &[gate, up]));
+            assert_eq!(left, layout_after(graph, fused, &[x, one, other]), "{x} {one} {other}");
+            typed += usize::from(left.is_some());
+        }
+    }
+    assert_eq!(typed, 2);
 }
 
 #[test]

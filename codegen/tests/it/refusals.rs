@@ -351,7 +351,7 @@ fn fused(plan: &mut Plan) -> (&mut Op, &mut Vec<String>, &mut Vec<String>) {
 
 #[test]
 fn of_fused_kernels() {
-    let place = "sail0.prefill[2].body[13] in layer 0";
+    let place = "sail0.prefill[3].body[13] in layer 0";
     refused("fused", |plan| fused(plan).2.swap(0, 1), place, "the model has no swiglu of `ffn_up`");
     refused("fused", |plan| *fused(plan).0 = Op::LinearGeGlu, place, "the model has no geglu of `ffn_gate`");
     refused("fused", |plan| *fused(plan).0 = Op::Linear, place, "the model has no linear of");
