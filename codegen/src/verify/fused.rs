@@ -18,7 +18,13 @@ pub(crate) fn made(logical: &Logical, (op, skip): (Op, u64), operands: &[Operand
                 Ok((Read::Value(made), part(logical, made)))
             };
             let products: Result<Vec<Operand>, String> = [one, other].into_iter().map(product).collect();
-            applied(logical, (outer, skip), &products?)
+            let value = applied(logical, (outer, skip), &products?)?;
+            let graph = &logical.classes[logical.segments[value.segment as usize].class].graph;
+            // Right, but perhaps with weights that no one kernel takes.
+            match graph.applied(|node| node.op == op && node.output.0 == value.tensor) {
+                Some(_) => Ok(value),
+                None => Err(format!("no {} makes {}", op.row().name, logical.name(value))),
+            }
         }
         _ => applied(logical, (op, skip), operands),
     }

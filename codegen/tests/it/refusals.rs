@@ -368,6 +368,18 @@ fn of_fused_kernels() {
         other => panic!("{other:?}"),
     };
     refused("fused", skips, place, "skips 1 query heads");
+    let read_twice = |plan: &mut Plan| {
+        let class = &mut plan.model.classes[1];
+        let act = class.nodes.iter().position(|node| node.op == Op::SwiGlu).unwrap();
+        let gate = class.nodes[act].inputs[0].clone();
+        let mut more = class.tensors.iter().find(|tensor| tensor.name == gate).unwrap().clone();
+        let mut node = class.nodes[act].clone();
+        "more".clone_into(&mut more.name);
+        (node.op, node.inputs, node.out) = (Op::Add, vec![gate.clone(), gate], more.name.clone());
+        class.tensors.push(more);
+        class.nodes.insert(act, node);
+    };
+    refused("fused", read_twice, place, "no linear_swiglu makes `ffn_act` of layer 0");
     let products = |plan: &mut Plan| {
         let nodes = &mut plan.model.classes[1].nodes;
         let act = nodes.iter().position(|node| node.op == Op::SwiGlu).unwrap();
