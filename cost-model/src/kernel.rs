@@ -80,6 +80,11 @@ pub fn work(op: Op, inputs: &[Local], output: &Local) -> Work {
         }
         Op::Route { .. } => Work { bytes: moved, flops: elements.saturating_mul(6) },
         Op::Experts { experts, used } => experts::work((experts, used), inputs, output),
+        Op::LinearSwiGlu | Op::LinearGeGlu => {
+            let depth = inputs.first().and_then(|x| x.axes.last().copied()).unwrap_or(0);
+            let each = depth.saturating_mul(4).saturating_add(if op == Op::LinearGeGlu { 10 } else { 6 });
+            Work { bytes: moved, flops: elements.saturating_mul(each) }
+        }
         Op::SwiGlu => Work { bytes: moved, flops: elements.saturating_mul(6) },
         Op::GeGlu => Work { bytes: moved, flops: elements.saturating_mul(10) },
         Op::SoftCap { .. } => Work { bytes: moved, flops: elements.saturating_mul(3) },
@@ -108,6 +113,24 @@ mod tests {
         let done = work(Op::Linear, &[x.clone(), local(&[2048, 2048], DType::Q4_0)], &x);
         assert_eq!(done.bytes, Bytes(2_359_296 + 2 * 8192));
         assert_eq!(done.flops, 2 * 2048 * 2048);
+    }
+
+    /// Two matrices of 5632 × 2048 Q4_0 = 12,976,128 B, x of 3 × 2048 and the result of 3 × 5632 in F32 once each; three kernels
+    /// for the same write and read both products as well.
+    #[test]
+    fn a_fused_kernel_moves_no_product() {
+        let (x, made, weight) =
+            (local(&[3, 2048], DType::F32), local(&[3, 5632], DType::F32), local(&[5632, 2048], DType::Q4_0));
+        let done = work(Op::LinearSwiGlu, &[x.clone(), weight.clone(), weight.clone()], &made);
+        assert_eq!(done.bytes, Bytes(12_976_128 + 3 * (2048 + 5632) * 4));
+        let product = work(Op::Linear, &[x.clone(), weight], &made);
+        for (fused, outer) in [(Op::LinearSwiGlu, Op::SwiGlu), (Op::LinearGeGlu, Op::GeGlu)] {
+            let one =
+                work(fused, &[x.clone(), local(&[5632, 2048], DType::Q4_0), local(&[5632, 2048], DType::Q4_0)], &made);
+            let outer = work(outer, &[made.clone(), made.clone()], &made);
+            assert_eq!(one.flops, 2 * product.flops + outer.flops);
+            assert_eq!(product.bytes + product.bytes + outer.bytes, one.bytes + x.bytes() + made.bytes().times(4));
+        }
     }
 
     /// One row of 2048 Q4_0 = 64 blocks × 18 B, one row of F32 out.

@@ -64,8 +64,10 @@ impl<'a> Call<'a> {
             Op::Attention { heads, kv_heads, head_dim, scores } => {
                 self.attention((heads, kv_heads), head_dim, scores)?
             }
-            Op::SwiGlu => kernels::swiglu(self.input(0)?, self.input(1)?),
-            Op::GeGlu => kernels::geglu(self.input(0)?, self.input(1)?),
+            Op::SwiGlu => kernels::pairwise(self.input(0)?, self.input(1)?, kernels::swiglu),
+            Op::GeGlu => kernels::pairwise(self.input(0)?, self.input(1)?, kernels::geglu),
+            Op::LinearSwiGlu => self.joined(kernels::swiglu)?,
+            Op::LinearGeGlu => self.joined(kernels::geglu)?,
             Op::Scale { factor } => self.input(0)?.iter().map(|value| value * factor.0).collect(),
             Op::SoftCap { cap } => self.input(0)?.iter().map(|&value| kernels::soft_cap(value, cap.0)).collect(),
             Op::Add => kernels::add(self.input(0)?, self.input(1)?),
@@ -91,6 +93,31 @@ impl<'a> Call<'a> {
             return Err(self.misfit("the rows of the weight and of the input differ in length"));
         }
         self.product(x, self.step.rows(buffer) as usize, weight)
+    }
+
+    /// One value of each pair of elements of two products of x.
+    fn joined(&self, join: fn(f32, f32) -> f32) -> Result<Vec<f32>, Fault> {
+        let (buffer, x, weights) = (self.buffer(0)?, self.input(0)?, [self.weight(0)?, self.weight(1)?]);
+        let [one, other] = weights;
+        if buffer.columns != one.columns {
+            return Err(self.misfit("the rows of the weight and of the input differ in length"));
+        }
+        if (one.rows, one.columns, one.dtype) != (other.rows, other.columns, other.dtype) {
+            return Err(self.misfit("the two weights differ in shape or type"));
+        }
+        let tokens = self.step.rows(buffer) as usize;
+        let product = Product { tokens, rows: one.rows as usize, columns: one.columns as usize };
+        let out = match one.dtype {
+            DType::F32 => Some(linear::joined_widened(x, self.both::<f32>(weights)?, product, join)),
+            DType::F16 => Some(linear::joined_widened(x, self.both::<f16>(weights)?, product, join)),
+            DType::BF16 => Some(linear::joined_widened(x, self.both::<bf16>(weights)?, product, join)),
+            dtype => with_blocks!(dtype, Block => linear::joined(x, self.both::<Block>(weights)?, product, join)),
+        };
+        out.ok_or_else(|| self.misfit("no kernel for this type of weight"))
+    }
+
+    fn both<T: GgmlType + Plain>(&self, [one, other]: [Weight; 2]) -> Result<[&'a [T]; 2], Fault> {
+        Ok([self.blocks(one)?, self.blocks(other)?])
     }
 
     /// `tokens` rows of x times a weight.

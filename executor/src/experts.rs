@@ -77,7 +77,7 @@ impl Call<'_> {
     fn expert(&self, expert: usize, x: &[f32], tokens: usize) -> Result<Vec<f32>, Fault> {
         let gate = self.product(x, tokens, self.matrix(0, expert)?)?;
         let up = self.product(x, tokens, self.matrix(1, expert)?)?;
-        self.product(&kernels::swiglu(&gate, &up), tokens, self.matrix(2, expert)?)
+        self.product(&kernels::pairwise(&gate, &up, kernels::swiglu), tokens, self.matrix(2, expert)?)
     }
 
     /// One expert's matrix of a stack. A slice of a row is whole blocks, so every matrix starts at a block.

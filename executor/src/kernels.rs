@@ -63,15 +63,20 @@ pub(crate) fn rope(x: &[f32], columns: usize, rotary: Rotary, divisors: Option<&
 }
 
 /// `silu(gate) · up`.
-pub(crate) fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
-    gate.iter().zip(up).map(|(&gate, &up)| gate / (1.0 + (-gate).exp()) * up).collect()
+pub(crate) fn swiglu(gate: f32, up: f32) -> f32 {
+    gate / (1.0 + (-gate).exp()) * up
 }
 
 /// `gelu(gate) · up` with the approximation by tanh, computed in f32 as ggml does.
-pub(crate) fn geglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
+pub(crate) fn geglu(gate: f32, up: f32) -> f32 {
     const ROOT_OF_2_OVER_PI: f32 = 0.797_884_6;
-    let gelu = |x: f32| 0.5 * x * (1.0 + (ROOT_OF_2_OVER_PI * x * (1.0 + 0.044_715 * x * x)).tanh());
-    gate.iter().zip(up).map(|(&gate, &up)| gelu(gate) * up).collect()
+    let gelu = 0.5 * gate * (1.0 + (ROOT_OF_2_OVER_PI * gate * (1.0 + 0.044_715 * gate * gate)).tanh());
+    gelu * up
+}
+
+/// One value of two, element by element.
+pub(crate) fn pairwise(a: &[f32], b: &[f32], join: fn(f32, f32) -> f32) -> Vec<f32> {
+    a.iter().zip(b).map(|(&a, &b)| join(a, b)).collect()
 }
 
 /// `cap · tanh(x / cap)`.

@@ -29,16 +29,74 @@ pub(crate) fn linear<T: GgmlType + Plain>(x: &[f32], weight: &[T], product: Prod
     if blocks == 0 {
         return out;
     }
-    let mut rounded = vec![T::VecDotType::zeros(); tokens * blocks];
-    for (row, into) in x.chunks_exact(columns).zip(rounded.chunks_exact_mut(blocks)) {
-        T::VecDotType::from_float(row, into);
-    }
+    let rounded = rounded::<T>(x, product);
     for first in (0..tokens).step_by(TILE) {
         let tile = first..tokens.min(first + TILE);
         for (n, weight_row) in weight.chunks_exact(blocks).enumerate() {
             for t in tile.clone() {
                 out[t * rows + n] = T::vec_dot(columns, weight_row, &rounded[t * blocks..(t + 1) * blocks]);
             }
+        }
+    }
+    out
+}
+
+/// Activations in the form that products with weights of a type take.
+fn rounded<T: GgmlType + Plain>(x: &[f32], Product { tokens, columns, .. }: Product) -> Vec<T::VecDotType> {
+    let blocks = columns / T::BLCK_SIZE;
+    let mut rounded = vec![T::VecDotType::zeros(); tokens * blocks];
+    for (row, into) in x.chunks_exact(columns).zip(rounded.chunks_exact_mut(blocks)) {
+        T::VecDotType::from_float(row, into);
+    }
+    rounded
+}
+
+/// `join(x · aᵀ, x · bᵀ)`, element by element, with the bits that [`linear`] gives: activations are rounded once, and no product
+/// is kept.
+pub(crate) fn joined<T: GgmlType + Plain>(
+    x: &[f32],
+    [a, b]: [&[T]; 2],
+    product: Product,
+    join: impl Fn(f32, f32) -> f32,
+) -> Vec<f32> {
+    let Product { tokens, rows, columns } = product;
+    let mut out = vec![join(0.0, 0.0); tokens * rows];
+    let blocks = columns / T::BLCK_SIZE;
+    if blocks == 0 {
+        return out;
+    }
+    let rounded = rounded::<T>(x, product);
+    for first in (0..tokens).step_by(TILE) {
+        let tile = first..tokens.min(first + TILE);
+        for (n, (a, b)) in a.chunks_exact(blocks).zip(b.chunks_exact(blocks)).enumerate() {
+            for t in tile.clone() {
+                let row = &rounded[t * blocks..(t + 1) * blocks];
+                out[t * rows + n] = join(T::vec_dot(columns, a, row), T::vec_dot(columns, b, row));
+            }
+        }
+    }
+    out
+}
+
+/// As [`joined`], with the bits that [`linear_widened`] gives.
+pub(crate) fn joined_widened<T: GgmlType + Plain>(
+    x: &[f32],
+    [a, b]: [&[T]; 2],
+    product: Product,
+    join: impl Fn(f32, f32) -> f32,
+) -> Vec<f32> {
+    let Product { tokens, rows, columns } = product;
+    let mut out = vec![join(0.0, 0.0); tokens * rows];
+    if columns == 0 {
+        return out;
+    }
+    let blocks = columns / T::BLCK_SIZE;
+    let mut wide = [vec![0.0; columns], vec![0.0; columns]];
+    for (n, pair) in a.chunks_exact(blocks).zip(b.chunks_exact(blocks)).enumerate() {
+        T::to_float(pair.0, &mut wide[0]);
+        T::to_float(pair.1, &mut wide[1]);
+        for (t, row) in x.chunks_exact(columns).enumerate() {
+            out[t * rows + n] = join(precise_dot(&wide[0], row) as f32, precise_dot(&wide[1], row) as f32);
         }
     }
     out

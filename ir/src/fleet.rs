@@ -215,6 +215,15 @@ impl Compute {
             Self::Rates(rates) => rates.get(&dtype).or_else(|| rates.get(&DType::F32)).copied(),
         }
     }
+
+    /// The highest rate, where rates are known of every type: the rate for F32 stands in for those that are not named.
+    #[must_use]
+    pub fn fastest(&self) -> Option<FlopsPerSecond> {
+        match self {
+            Self::Unknown => None,
+            Self::Rates(rates) => rates.get(&DType::F32).and_then(|_| rates.values().copied().max()),
+        }
+    }
 }
 
 impl Coding {

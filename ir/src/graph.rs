@@ -124,6 +124,8 @@ pub struct Graph {
     pub tensors: Vec<Tensor>,
     /// All nodes.
     pub nodes: Vec<Node>,
+    /// Operators that may do the work of several nodes ([`Self::fuse`]).
+    pub(crate) fused: Vec<Node>,
 }
 
 impl Graph {
@@ -189,6 +191,6 @@ impl std::ops::Index<TensorId> for Graph {
 impl std::ops::Index<NodeId> for Graph {
     type Output = Node;
     fn index(&self, id: NodeId) -> &Node {
-        &self.nodes[id.index()]
+        self.nodes.get(id.index()).unwrap_or_else(|| &self.fused[id.index() - self.nodes.len()])
     }
 }

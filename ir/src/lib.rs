@@ -13,6 +13,7 @@ mod dtype;
 mod estimate;
 mod fleet;
 mod frame;
+mod fused;
 mod graph;
 mod id;
 mod model;

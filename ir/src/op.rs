@@ -123,6 +123,10 @@ pub enum Op {
     /// `gelu(gate) · up` with `gelu(x) = x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))` (Hendrycks & Gimpel 2016; Shazeer
     /// 2020): `tf`, `tf` → `tf`.
     GeGlu,
+    /// [`Self::SwiGlu`] of two products with one x, neither of which is written: x `tk`, then `nk`, `nk` → `tn`.
+    LinearSwiGlu,
+    /// [`Self::GeGlu`] of two products in the same way: x `tk`, then `nk`, `nk` → `tn`.
+    LinearGeGlu,
     /// Multiplies by a constant: `td` → `td`.
     Scale {
         /// The constant.
@@ -188,6 +192,8 @@ impl Op {
             Self::Attention { .. } => ("attention", "th,sg,sg->th", "h", ""),
             Self::SwiGlu => ("swiglu", "tf,tf->tf", "f", ""),
             Self::GeGlu => ("geglu", "tf,tf->tf", "f", ""),
+            Self::LinearSwiGlu => ("linear_swiglu", "tk,nk,nk->tn", "n", ""),
+            Self::LinearGeGlu => ("linear_geglu", "tk,nk,nk->tn", "n", ""),
             Self::Scale { .. } => ("scale", "td->td", "d", ""),
             Self::SoftCap { .. } => ("soft_cap", "tn->tn", "n", ""),
             Self::Add => ("add", "td,td->td", "d", ""),
@@ -312,7 +318,8 @@ mod tests {
         let norm = Op::HeadNorm { head_dim: 4, epsilon: Constant(0.0) };
         let (scale, cap) = (Op::Scale { factor: Constant(2.0) }, Op::SoftCap { cap: Constant(2.0) });
         let plain = [Op::Embed, Op::Linear, Op::Bias, HEADS, Op::SwiGlu, Op::GeGlu, Op::Add, Op::LastToken];
-        for op in plain.into_iter().chain([route, experts, norm, scale, cap]) {
+        let fused = [Op::LinearSwiGlu, Op::LinearGeGlu];
+        for op in plain.into_iter().chain([route, experts, norm, scale, cap]).chain(fused) {
             let row = op.row();
             assert!(row.split.chars().all(|letter| row.output().contains(letter)), "{}", row.name);
             assert!(row.contract.chars().all(|letter| !row.output().contains(letter)), "{}", row.name);

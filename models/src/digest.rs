@@ -70,6 +70,7 @@ fn attributes(op: Op) -> Vec<u32> {
         Op::Route { used, renormalise } => vec![used, u32::from(renormalise)],
         Op::Experts { experts, used } => vec![experts, used],
         Op::Embed | Op::Linear | Op::Bias | Op::SwiGlu | Op::GeGlu | Op::Add | Op::LastToken => Vec::new(),
+        Op::LinearSwiGlu | Op::LinearGeGlu => Vec::new(),
     }
 }
 

@@ -10,14 +10,14 @@ use sailplan_ir::{Domains, Graph, Layout, NodeId, Op, Role, TensorId, layout_aft
 pub(crate) struct Template {
     pub(crate) graph: Graph,
     pub(crate) domains: Domains,
-    /// Distinct operators, in order of first use; terms name them by index.
+    /// Distinct operators, in order of first use, fused ones last; terms name them by index.
     pub(crate) ops: Vec<Op>,
 }
 
 impl Template {
     pub(crate) fn new(graph: &Graph) -> Self {
         let mut ops: Vec<Op> = Vec::new();
-        for node in &graph.nodes {
+        for node in graph.applications() {
             if !ops.contains(&node.op) {
                 ops.push(node.op);
             }
@@ -25,10 +25,9 @@ impl Template {
         Self { graph: graph.clone(), domains: Domains::of(graph), ops }
     }
 
-    /// The node that applies an operator to these tensors.
+    /// The node, or the fused operator, that applies an operator to these tensors.
     pub(crate) fn node(&self, op: Op, inputs: &[TensorId]) -> Option<NodeId> {
-        let found = self.graph.nodes.iter().position(|node| node.op == op && node.inputs == inputs);
-        found.map(|index| NodeId(index as u32))
+        self.graph.applied(|node| node.op == op && node.inputs == inputs)
     }
 
     /// Whether an axis can be cut at all: it is a value's or a weight's, not a symbol, and has two units or more.

@@ -4,6 +4,7 @@ use crate::dynamic::{Cut, wanted};
 use crate::front::{Detail, Point};
 use crate::load::load_plan;
 use crate::pace::Pace;
+use crate::program;
 use crate::space::{Space, sails};
 use crate::stage::{Counts, mix};
 use crate::stream::unavoidable;
@@ -23,6 +24,34 @@ pub(crate) fn fill(space: &Space<'_>, cuts: &[Cut]) -> Option<Vec<Filled>> {
         Some((cut.clone(), mixed.counts))
     });
     filled.collect()
+}
+
+/// As `fill`, with mixes that are not exact improved by programs of their own; only where costs are summed.
+pub(crate) fn polished(space: &Space<'_>, cuts: &[Cut]) -> Result<Option<Vec<Filled>>, String> {
+    let Some(mut stages) = fill(space, cuts) else { return Ok(None) };
+    for (cut, counts) in &mut stages {
+        let wanted = wanted(space, cut.segments.clone());
+        if space.pace() != Pace::Sum || mix(space, &cut.group, &wanted).is_none_or(|mix| mix.exact) {
+            continue;
+        }
+        let better = program::mix(space, &cut.group, &wanted)?;
+        let takes = |counts: &Counts| space.toll(&cut.group, counts).cost;
+        if let Some(better) = better.filter(|better| takes(better) < takes(counts)) {
+            *counts = better;
+        }
+    }
+    Ok(Some(stages))
+}
+
+/// The sum of costs of stages and of what passes between them.
+pub(crate) fn sum(space: &Space<'_>, stages: &[Filled]) -> Picoseconds {
+    let stage = |(cut, counts): &Filled| space.toll(&cut.group, counts).cost;
+    let passing = |pair: &[Filled]| {
+        let (before, after) = (&pair[0].0.group, &pair[1].0.group);
+        let message = space.message(SailId(before.end as u16 - 1), SailId(after.start as u16));
+        space.toll_of(&message).cost + space.toll_of(&space.broadcast(after)).cost
+    };
+    stages.iter().map(stage).chain(stages.windows(2).map(passing)).sum()
 }
 
 /// Whether every stage fits, card by card.

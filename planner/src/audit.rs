@@ -84,9 +84,7 @@ fn evaluate(op: Op, inputs: &[&Dense], first: usize) -> Dense {
                 x.at(t, c) / (mean(t, c) + f64::from(epsilon.0)).sqrt() * inputs[1].data[c % n]
             })
         }
-        Op::Linear => Dense::build(&[x.axes[0], inputs[1].rows()], |t, n| {
-            (0..x.columns()).map(|k| x.at(t, k) * inputs[1].at(n, k)).sum()
-        }),
+        Op::Linear => product(x, inputs[1]),
         Op::Bias => Dense::build(&x.axes, |t, n| x.at(t, n) + inputs[1].data[n]),
         Op::Rope { head_dim, rotary_dim, base, pairs } => Dense::build(&x.axes, |t, c| {
             let (h, r) = (head_dim as usize, rotary_dim as usize);
@@ -111,6 +109,8 @@ fn evaluate(op: Op, inputs: &[&Dense], first: usize) -> Dense {
         Op::Attention { heads, kv_heads, head_dim, scores } => {
             attention(inputs, ((heads / kv_heads) as usize, first), head_dim as usize, scores)
         }
+        Op::LinearSwiGlu => product(x, inputs[1]).map2(&product(x, inputs[2]), swiglu),
+        Op::LinearGeGlu => product(x, inputs[1]).map2(&product(x, inputs[2]), geglu),
         Op::SwiGlu => x.map2(inputs[1], swiglu),
         Op::GeGlu => x.map2(inputs[1], geglu),
         Op::Scale { factor } => Dense::build(&x.axes, |t, d| x.at(t, d) * f64::from(factor.0)),
@@ -136,6 +136,10 @@ fn attention(inputs: &[&Dense], (share, skip): (usize, usize), head_dim: usize, 
         let total: f64 = weights.iter().sum();
         weights.iter().zip(first..).map(|(w, s)| w / total * v.at(s, kv * head_dim + c % head_dim)).sum()
     })
+}
+
+fn product(x: &Dense, weight: &Dense) -> Dense {
+    Dense::build(&[x.axes[0], weight.rows()], |t, n| (0..x.columns()).map(|k| x.at(t, k) * weight.at(n, k)).sum())
 }
 
 fn capped(value: f64, cap: Constant) -> f64 {
@@ -461,4 +465,27 @@ fn rows_that_say_more_about_experts_would_be_wrong() {
     };
     assert!(!differs(&part(0..4), &experts(&[&x, &gates, &stack, &stack, &down])));
     assert!(differs(&sum(&vec![part(0..2), part(2..4)]), &part(0..4)));
+}
+
+/// What the fused operators do not say: gate and up in the other order, two values, a sum over parts of x.
+#[test]
+fn other_fusions_would_be_wrong() {
+    let mut random = Random(5);
+    let mut dense = |axes: &[usize]| {
+        let mut made = Dense::zeros(axes);
+        made.data.iter_mut().for_each(|number| *number = random.next());
+        made
+    };
+    let differs = |ours: &Dense, theirs: &Dense| ours.data.iter().zip(&theirs.data).any(|(a, b)| (a - b).abs() > 1e-3);
+    let (x, y, gate, up) = (dense(&[3, 4]), dense(&[3, 4]), dense(&[6, 4]), dense(&[6, 4]));
+    for (fused, outer) in [(Op::LinearSwiGlu, Op::SwiGlu), (Op::LinearGeGlu, Op::GeGlu)] {
+        let made = evaluate(fused, &[&x, &gate, &up], 0);
+        let apart = |left: &Dense, right: &Dense| evaluate(outer, &[&product(left, &gate), &product(right, &up)], 0);
+        assert!(!differs(&made, &apart(&x, &x)));
+        assert!(differs(&made, &apart(&x, &y)) && differs(&made, &apart(&y, &x)));
+        assert!(differs(&made, &evaluate(fused, &[&x, &up, &gate], 0)));
+        let part =
+            |k: Range<usize>| evaluate(fused, &[&x.slice(1, k.clone()), &gate.slice(1, k.clone()), &up.slice(1, k)], 0);
+        assert!(differs(&made, &sum(&vec![part(0..2), part(2..4)])));
+    }
 }

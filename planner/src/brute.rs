@@ -125,7 +125,7 @@ fn partitions(periods: &BTreeMap<(usize, usize), Picoseconds>, from: usize, card
     all
 }
 
-fn fleet(cards: &[(u32, u32)], shape: &str, rate: u32, latency: u32) -> Verified<Fleet> {
+pub(crate) fn fleet(cards: &[(u32, u32)], shape: &str, rate: u32, latency: u32) -> Verified<Fleet> {
     let kind = |(index, (memory, rate)): (usize, &(u32, u32))| {
         format!("\"k{index}\": (memory: \"{memory} MiB\", bandwidth: \"{rate} MB/s\", overhead: \"1 us\"), ")
     };
@@ -138,7 +138,16 @@ fn fleet(cards: &[(u32, u32)], shape: &str, rate: u32, latency: u32) -> Verified
     parse_fleet("random.ron", &text).unwrap()
 }
 
-fn repertoires(model: &Model, costs: &CostModel<'_>) -> Vec<Repertoire> {
+/// A small decoder, with further fields.
+pub(crate) fn model(layers: u32, more: &str) -> Verified<Model> {
+    let text = format!(
+        "Decoder(name: \"r\", hidden: 256, layers: {layers}, heads: 4, kv_heads: 1, head_dim: 64, ffn: 640, vocab: 1001, {more}
+         context: 512, norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: Q4_0))"
+    );
+    sailplan_models::from_ron("r.ron", &text).unwrap().model
+}
+
+pub(crate) fn repertoires(model: &Model, costs: &CostModel<'_>) -> Vec<Repertoire> {
     let classes = model.classes.iter().enumerate();
     let one = |(index, class): (usize, &sailplan_ir::LayerClass)| {
         let choices = saturate(&class.template, class.name == "head").unwrap();
@@ -171,11 +180,7 @@ proptest! {
         (objective, chunk, in_flight) in work(),
         relaxed in any::<bool>(),
     ) {
-        let text = format!(
-            "Decoder(name: \"r\", hidden: 256, layers: {layers}, heads: 4, kv_heads: 1, head_dim: 64, ffn: 640, vocab: 1001,
-             context: 512, norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: Q4_0))"
-        );
-        let model = sailplan_models::from_ron("r.ron", &text).unwrap().model;
+        let model = model(layers, "");
         let request = Request { prompt: 64, generate: 16, context: 128, chunk, objective, in_flight, ..Request::default() };
         let (fleet, request) = (fleet(&cards, shape, rate, latency), request.verify().unwrap());
         let costs = CostModel::new(&fleet, &request);
@@ -200,8 +205,8 @@ proptest! {
             let floor = replicas::host_busy(&space);
             brute = brute.into_iter().chain(several.map(|all| Rate::together(all).max(floor))).min();
         }
-        let chain = dynamic::solve(&space);
-        let engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
+        let chain = dynamic::solve(&space).unwrap();
+        let engine = chain.as_ref().and_then(|chain| assemble::polished(&space, &chain.cuts).unwrap());
         let engine = engine.map(|stages| assemble::assemble(&space, &stages).estimate.objective);
         match chain {
             Some(chain) if chain.exact => prop_assert_eq!(engine, brute),

@@ -14,7 +14,11 @@ use crate::trellis::Made;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, parse_fleet};
-use sailplan_ir::{Bytes, ClassId, Fleet, Model, Objective, Partition, Picoseconds, Request, SailId, Verified, Verify};
+use sailplan_ir::{
+    Bytes, ClassId, DType, Dim, Fleet, Graph, Model, Objective, Op, Partition, Picoseconds, Request, Role, SailId,
+    Verified, Verify,
+};
+use std::collections::BTreeMap;
 
 /// A card: memory rate in MB/s, compute rate in Gflop/s (0 is unknown), overhead in µs.
 type Card = (u32, u32, u32);
@@ -252,29 +256,75 @@ fn small_classes_against_every_program() {
         let group: Vec<SailId> = fleet.ids().collect();
         let model = model(2, "Q4_0");
         for repertoire in repertoires(&model, &costs).iter().filter(|one| one.choices.classes.len() < 20) {
-            let partitions = drawn(repertoire, &costs, &group, 0);
-            let site = Site::new(&costs, &group, &partitions);
-            let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
-            let weights = weights(&request);
-            let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights };
-            let programs = every_program(repertoire);
-            assert!(programs.len() > 3, "too few programs to mean anything");
-            let cost = |phase: usize, made: &[Made]| {
-                made.iter()
-                    .map(|&made| Cost::of(tables[phase].at(made), weights[phase]))
-                    .fold(Cost::default(), Cost::plus)
-            };
-            let pairs = programs.iter().flat_map(|prefill| programs.iter().map(move |decode| (prefill, decode)));
-            let shared =
-                pairs.filter(|(prefill, decode)| residents(repertoire, &[&prefill[..], decode].concat()).is_some());
-            let best = shared.map(|(prefill, decode)| cost(0, prefill).plus(cost(1, decode))).min().unwrap();
-            assert_eq!(walk.ahead().whole(), best, "{shape}");
-            assert!(
-                programs
-                    .iter()
-                    .flatten()
-                    .any(|&(class, way)| { repertoire.choices.classes[class].ways[way].action != WayAction::Leaf })
-            );
+            let (walked, best, programs) = walked_and_best(repertoire, &costs, &group);
+            assert_eq!(walked, best, "{shape}");
+            let worked = |&(class, way): &Made| repertoire.choices.classes[class].ways[way].action != WayAction::Leaf;
+            assert!(programs.iter().flatten().any(worked));
         }
+    }
+}
+
+/// The least cost that the walk finds, that of all pairs of programs with one layout of each weight, and the programs.
+fn walked_and_best(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId]) -> (Cost, Cost, Vec<Vec<Made>>) {
+    let partitions = drawn(repertoire, costs, group, 0);
+    let site = Site::new(costs, group, &partitions);
+    let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
+    let weights = weights(costs.request);
+    let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights };
+    let programs = every_program(repertoire);
+    assert!(programs.len() > 3, "too few programs to mean anything");
+    let cost = |phase: usize, made: &Vec<Made>| {
+        made.iter().map(|&made| Cost::of(tables[phase].at(made), weights[phase])).fold(Cost::default(), Cost::plus)
+    };
+    // Of programs with the same weights in the same layouts only the cheapest of each phase counts.
+    let mut least: BTreeMap<Vec<usize>, [Cost; 2]> = BTreeMap::new();
+    for made in &programs {
+        let Some(held) = residents(repertoire, made) else { continue };
+        let known = least.entry(held).or_insert([Cost::NEVER; 2]);
+        (0..2).for_each(|phase| known[phase] = known[phase].min(cost(phase, made)));
+    }
+    let tensor = |&class: &usize| repertoire.choices.classes[class].fact.tensor;
+    let together = |one: &Vec<usize>, other: &Vec<usize>| {
+        one.iter().all(|class| other.iter().all(|known| tensor(class) != tensor(known) || class == known))
+    };
+    let pairs = least.iter().flat_map(|prefill| least.iter().map(move |decode| (prefill, decode)));
+    let shared = pairs.filter(|(prefill, decode)| together(prefill.0, decode.0));
+    let best = shared.map(|(prefill, decode)| prefill.1[0].plus(decode.1[1])).min().unwrap();
+    (walk.ahead().whole(), best, programs)
+}
+
+/// The gated part of a layer. The walk fuses in both phases or in neither; every pair of programs is looked at here, also those
+/// that fuse in one.
+#[test]
+fn phases_that_fuse_alike_lose_nothing() {
+    let request = request(Objective::Request);
+    let rows = |width| [Dim::Tokens, Dim::Fixed(width)];
+    let mut graph = Graph::default();
+    let x = graph.tensor("x", &rows(512), DType::F32, Role::Input);
+    let product = |graph: &mut Graph, name: &str| {
+        let weight = graph.tensor(name, &[Dim::Fixed(1280), Dim::Fixed(512)], DType::Q4_0, Role::Weight);
+        graph.apply(Op::Linear, &[x, weight], "", &rows(1280))
+    };
+    let pair = [product(&mut graph, "gate"), product(&mut graph, "up")];
+    graph.apply(Op::SwiGlu, &pair, "act", &rows(1280));
+    let graph = graph.fuse();
+    for (shape, rate, latency, cards) in [
+        ("Ring", 400, 1, [(2000, 0, 1); 3]),
+        ("Mesh", 5000, 1, [(500, 1, 30), (2000, 40, 1), (8000, 0, 1)]),
+        ("Star", 10, 2000, [(2000, 1, 1); 3]),
+        ("Line", 100_000, 1, [(500, 40, 1); 3]),
+    ] {
+        let fleet = fleet(&cards, shape, rate, latency);
+        let costs = CostModel::new(&fleet, &request);
+        let group: Vec<SailId> = fleet.ids().collect();
+        let repertoire = Repertoire::new(ClassId(0), saturate(&graph, false).unwrap(), &costs).unwrap();
+        let (walked, best, programs) = walked_and_best(&repertoire, &costs, &group);
+        assert_eq!(walked, best, "{shape}");
+        let fused = |&&(class, way): &&Made| match repertoire.choices.classes[class].ways[way].action {
+            WayAction::Compute(node) => graph.is_fused(node),
+            _ => false,
+        };
+        let with = programs.iter().filter(|made| made.iter().any(|one| fused(&one))).count();
+        assert!(with > 1 && programs.len() > 10 * with, "{with} of {}", programs.len());
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::saturate::{Choices, WayAction, saturate};
 use sailplan_ir::Layout::{Host, Partial, Sharded, Whole};
-use sailplan_ir::{DType, Dim, Graph, Layout, Node, Op, Role};
+use sailplan_ir::{DType, Dim, Graph, Layout, Node, Op, Role, layout_after};
 
 /// Choices of one class of a small grouped-query decoder.
 fn choices(class: &str) -> Choices {
@@ -121,6 +121,50 @@ fn caches_are_never_moved() {
     }
 }
 
+/// Whole and column-parallel; a cut of one matrix alone, of x, or of x and both would compute something else.
+#[test]
+fn gate_up_and_activation_are_one_kernel() {
+    for layer in [choices("layer"), variant("layer")] {
+        let graph = &layer.template.graph;
+        let fused = |class: &crate::saturate::Class| {
+            let found = class.ways.iter().filter(|way| match way.action {
+                WayAction::Compute(node) => graph.is_fused(node),
+                _ => false,
+            });
+            let layouts = |way: &crate::saturate::Way| -> Vec<Layout> {
+                way.inputs.iter().map(|&input| layer.classes[input].fact.layout).collect()
+            };
+            found.map(|way| (class.fact.layout, layouts(way))).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = layer.classes.iter().flat_map(fused).collect();
+        let (whole, cut) = ((Whole, vec![Whole; 3]), (Sharded(1), vec![Whole, Sharded(0), Sharded(0)]));
+        assert_eq!(all, [whole, cut]);
+    }
+    assert!(mixture().template.graph.applications().all(|node| node.op.on_products().is_none()));
+}
+
+/// The rule that fuses needs no guard: in whatever layouts, both of its sides stand for the same or neither for anything.
+#[test]
+fn both_sides_of_fuse_have_one_layout() {
+    let template = choices("layer").template;
+    let graph = &template.graph;
+    let fused = graph.applied(|node| node.op == Op::LinearSwiGlu).unwrap();
+    let [gate, up] = [0, 1].map(|place| graph.producer(graph.inside(fused)[place]).unwrap());
+    let outer = graph.producer(graph[fused].output).unwrap();
+    let layouts = [Whole, Sharded(0), Sharded(1), Partial];
+    let mut typed = 0;
+    for x in layouts {
+        for (one, other) in layouts.iter().flat_map(|one| layouts.iter().map(move |other| (*one, *other))) {
+            let product = |node, weight| layout_after(graph, node, &[x, weight]);
+            let pair = product(gate, one).zip(product(up, other));
+            let left = pair.and_then(|(gate, up)| layout_after(graph, outer, &[gate, up]));
+            assert_eq!(left, layout_after(graph, fused, &[x, one, other]), "{x} {one} {other}");
+            typed += usize::from(left.is_some());
+        }
+    }
+    assert_eq!(typed, 2);
+}
+
 #[test]
 fn norms_of_heads_are_cut_by_heads() {
     let layer = variant("layer");
@@ -189,7 +233,7 @@ fn saturation_stays_small() {
         let stats = choices(class).stats;
         (stats.nodes, stats.classes, stats.iterations)
     });
-    assert_eq!(sizes, [(11, 8, 3), (127, 70, 3), (21, 15, 4)]);
+    assert_eq!(sizes, [(11, 8, 3), (130, 70, 4), (21, 15, 4)]);
     let stats = mixture().stats;
     assert_eq!((stats.nodes, stats.classes, stats.iterations), (122, 73, 3));
 }

@@ -1,10 +1,12 @@
 //! The engine: dynamic programming over (cards used, segments placed), and over stages and cards spent where pins count
 //! them. Exact over stages on intervals of the link order, as far as each stage's mix of points is.
 
+use crate::assemble;
 use crate::budget::Budget;
 use crate::front::Point;
 use crate::pace::{Pace, Toll};
 use crate::paced;
+use crate::program;
 use crate::repertoire::Repertoire;
 use crate::space::{Interval, Space};
 use crate::stage::mix;
@@ -18,6 +20,9 @@ pub(crate) struct Cut {
     pub(crate) group: Interval,
     pub(crate) segments: Range<usize>,
 }
+
+/// How often stages are mixed exactly.
+const REFINED: usize = 48;
 
 /// The best chain of stages.
 #[derive(Clone, Debug)]
@@ -42,15 +47,39 @@ struct Reached {
 type Row = Vec<Vec<Option<Reached>>>;
 
 /// The cheapest chain; `None` when no cut of the segments fits. Ties go to fewer cards, then to the earlier cut. Where mixes
-/// were not exact, a second run takes every such stage at its fastest points, which bounds them all.
-pub(crate) fn solve(space: &Space<'_>) -> Option<Chain> {
+/// were not exact, chains are looked for at what bounds every mix, and the stages of the shortest are mixed exactly, until
+/// nothing is left to mix or that was done often enough.
+pub(crate) fn solve(space: &Space<'_>) -> Result<Option<Chain>, String> {
     let mut stages = Stages::new(space, Mixes::Found);
-    let (objective, cuts) = best(space, &mut stages)?;
+    let Some((objective, cuts)) = best(space, &mut stages) else { return Ok(None) };
     if stages.exact {
-        return Some(Chain { cuts, exact: true, bound: objective });
+        return Ok(Some(Chain { cuts, exact: true, bound: objective }));
     }
-    let bound = best(space, &mut Stages::new(space, Mixes::Fastest)).map_or(Picoseconds(0), |found| found.0);
-    Some(Chain { cuts, exact: bound >= objective, bound: bound.min(objective) })
+    let mut found = Chain { cuts, exact: false, bound: Picoseconds(0) };
+    let mut least = objective;
+    let mut bounds = Stages::new(space, Mixes::Fastest);
+    for _ in 0..=REFINED {
+        let Some((bound, cuts)) = best(space, &mut bounds) else { break };
+        found.bound = bound.min(least);
+        if bound >= least {
+            found.exact = true;
+            break;
+        }
+        // A sum of costs is as good as its stages; loads are not.
+        if space.pace() != Pace::Sum || space.stream || !bounds.refine(&cuts)? {
+            break;
+        }
+        let takes = assemble::polished(space, &cuts)?.map(|stages| assemble::sum(space, &stages));
+        if let Some(takes) = takes.filter(|&takes| takes < least) {
+            (least, found.cuts) = (takes, cuts);
+        }
+    }
+    Ok(Some(found))
+}
+
+/// The cheapest chain, whatever is known of others.
+pub(crate) fn shortest(space: &Space<'_>) -> Option<Vec<Cut>> {
+    best(space, &mut Stages::new(space, Mixes::Found)).map(|found| found.1)
 }
 
 fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<Cut>)> {
@@ -201,6 +230,8 @@ pub(crate) struct Stages<'a> {
     /// By class, bytes of one segment's weights and caches, each once.
     least: Vec<Bytes>,
     exact: bool,
+    /// Tolls of exact mixes, by group and number.
+    refined: BTreeMap<((usize, usize), usize), Option<Toll>>,
 }
 
 /// What a stage costs whose fastest points do not fit.
@@ -244,7 +275,7 @@ impl<'a> Stages<'a> {
             alike.push(row);
         }
         let least = space.repertoires.iter().map(|repertoire| bytes(space, repertoire)).collect();
-        Self { space, alike, wanted, known: BTreeMap::new(), mixes, least, exact: true }
+        Self { space, alike, wanted, known: BTreeMap::new(), mixes, least, exact: true, refined: BTreeMap::new() }
     }
 
     /// The runs of segments on a group, to be put back.
@@ -291,6 +322,24 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// Mixes stages exactly that were not before; whether there were any.
+    fn refine(&mut self, cuts: &[Cut]) -> Result<bool, String> {
+        let mut news = false;
+        for Cut { group, segments } in cuts {
+            let number = self.alike[segments.start][segments.len() - 1];
+            let place = (self.space.key(group), number);
+            let wanted = &self.wanted[number];
+            if self.refined.contains_key(&place) || mix(self.space, group, wanted).is_some_and(|mix| mix.exact) {
+                continue;
+            }
+            let counts = program::mix(self.space, group, wanted)?;
+            self.refined.insert(place, counts.map(|counts| self.space.toll(group, &counts)));
+            self.known.remove(&self.space.key(group));
+            news = true;
+        }
+        Ok(news)
+    }
+
     fn put(&mut self, group: &Interval, known: Vec<Known>) {
         self.known.insert(self.space.key(group), known);
     }
@@ -308,6 +357,9 @@ impl<'a> Stages<'a> {
         let found = mix(self.space, group, &self.wanted[number]);
         let exact = found.as_ref().is_some_and(|mix| mix.exact);
         self.exact &= exact || found.is_none() && self.fastest(group, number).is_none();
+        if let Some(&refined) = self.refined.get(&(self.space.key(group), number)) {
+            return refined;
+        }
         let toll = match self.mixes {
             Mixes::Fastest if !exact => self.fastest(group, number),
             _ => found.map(|mix| self.space.toll(group, &mix.counts)),

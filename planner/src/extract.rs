@@ -9,14 +9,14 @@
 
 use crate::paths::Selection;
 use crate::price::Site;
-use crate::saturate::{Choices, WayAction};
+use crate::saturate::{Choices, Way, WayAction};
 use crate::solver;
 use crate::table::PriceTable;
 use crate::trellis::Made;
 use good_lp::{Constraint, Expression, ProblemVariables, Solution, Variable, constraint, variable};
 use petgraph::graph::{DiGraph, NodeIndex};
 use sailplan_ir::{Bytes, Instruction, Picoseconds, Program, TensorId, ValueId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the extraction minimises and respects.
 pub(crate) struct Goal {
@@ -85,6 +85,7 @@ fn solve(
     for ways in &used {
         program_rows(choices, ways, &mut rows);
     }
+    fused_rows(choices, &used, &mut rows);
     let held = resident_rows(choices, site, &used, goal, &mut variables, kind, &mut rows);
     let objective = objective(&used, tables, goal, &held);
     let Some(solution) = solver::minimise(variables, objective.clone(), rows)? else { return Ok(Answer::Infeasible) };
@@ -132,17 +133,46 @@ fn program_rows(choices: &Choices, used: &Ways, rows: &mut Vec<Constraint>) {
     cut_set_rows(choices, used, rows);
 }
 
-/// Every operator of the template is applied in at least one layout.
+/// Every operator of the template is applied in at least one layout, by itself or inside a fused one.
 fn mandatory_rows(choices: &Choices, used: &Ways, rows: &mut Vec<Constraint>) {
     let mut makers: BTreeMap<TensorId, Expression> = BTreeMap::new();
     for (class, entry) in choices.classes.iter().enumerate() {
         for (way, variable) in entry.ways.iter().zip(&used[class]) {
-            if let (WayAction::Compute(_), Some(variable)) = (way.action, variable) {
-                *makers.entry(entry.fact.tensor).or_default() += *variable;
+            if let (WayAction::Compute(node), Some(variable)) = (way.action, variable) {
+                let inside = choices.template.graph.inside(node);
+                for &tensor in inside.iter().chain([&entry.fact.tensor]) {
+                    *makers.entry(tensor).or_default() += *variable;
+                }
             }
         }
     }
     rows.extend(makers.into_values().map(|sum| constraint!(sum >= 1)));
+}
+
+/// A tensor is made by fused operators in both phases or in neither, and then by them alone, as in the trellis.
+fn fused_rows(choices: &Choices, used: &[Ways], rows: &mut Vec<Constraint>) {
+    let is_fused = |way: &Way| match way.action {
+        WayAction::Compute(node) => Some(choices.template.graph.is_fused(node)),
+        _ => None,
+    };
+    let tensors: BTreeSet<TensorId> = choices
+        .classes
+        .iter()
+        .filter(|class| class.ways.iter().any(|way| is_fused(way) == Some(true)))
+        .map(|class| class.fact.tensor)
+        .collect();
+    for tensor in tensors {
+        let of_kind = |ways: &Ways, kind: bool| -> Vec<Variable> {
+            let classes = choices.classes.iter().zip(ways).filter(|(class, _)| class.fact.tensor == tensor);
+            let all = classes.flat_map(|(class, variables)| class.ways.iter().zip(variables));
+            all.filter(|(way, _)| is_fused(way) == Some(kind)).filter_map(|(_, variable)| *variable).collect()
+        };
+        let sum = |ways: &Ways| -> Expression { of_kind(ways, true).into_iter().map(Expression::from).sum() };
+        rows.push(constraint!(sum(&used[0]) - sum(&used[1]) == 0));
+        for ways in used {
+            rows.extend(of_kind(ways, false).into_iter().map(|apart| constraint!(sum(ways) + apart <= 1)));
+        }
+    }
 }
 
 fn cut_set_rows(choices: &Choices, used: &Ways, rows: &mut Vec<Constraint>) {

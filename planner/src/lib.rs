@@ -18,6 +18,8 @@ mod derived;
 mod dynamic;
 mod extract;
 mod front;
+#[cfg(test)]
+mod hopeless;
 mod language;
 mod load;
 mod outcome;
@@ -30,6 +32,7 @@ mod planted;
 mod price;
 mod program;
 mod proof;
+mod prospect;
 #[cfg(test)]
 mod proven;
 mod reasons;
@@ -175,7 +178,7 @@ fn search_all(
     let ground = Ground { model, limits, repertoires, effort };
     match costs.request.objective {
         Objective::Throughput => throughput::search(&ground, costs),
-        Objective::Request | Objective::Decode | Objective::Prefill => ground.search(costs, None),
+        Objective::Request | Objective::Decode | Objective::Prefill => ground.search(costs, (None, false)),
     }
 }
 
@@ -189,31 +192,33 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// The space of placements with no more stages than this, with memory left out of account or not.
+    /// The space of placements with no more stages than this, in one chain or in replicas, with memory left out of account or not.
     fn space<'a>(
         &'a self,
         costs: &'a CostModel<'a>,
-        stages: Option<usize>,
+        (stages, replicas): (Option<usize>, bool),
         relaxed: bool,
     ) -> Result<Space<'a>, PlaceError> {
         let (config, groups) = (self.effort.config, self.effort.groups.clone());
         let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
-        let replicas = costs.request.objective == Objective::Throughput;
-        let scope = Scope { family, relaxed, stream, groups, limits, stages, replicas, ..Scope::default() };
+        let exhaustive = config.prove;
+        let scope = Scope { family, relaxed, stream, groups, limits, stages, replicas, exhaustive, ..Scope::default() };
         Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
     }
 
     /// The best placement with no more stages than this. Memory is only looked at when the best one without a look at it
     /// does not fit.
-    fn search(&self, costs: &CostModel<'_>, stages: Option<usize>) -> Result<Outcome, PlaceError> {
+    fn search(&self, costs: &CostModel<'_>, stages: (Option<usize>, bool)) -> Result<Outcome, PlaceError> {
         let config = self.effort.config;
         let mut space = self.space(costs, stages, true)?;
-        let mut chain = dynamic::solve(&space);
+        let mut chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
         let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
             space = self.space(costs, stages, false)?;
-            chain = dynamic::solve(&space);
-            engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
+            chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
+            let cuts = chain.as_ref().map(|chain| chain.cuts.as_slice());
+            engine =
+                cuts.map(|cuts| assemble::polished(&space, cuts)).transpose().map_err(PlaceError::Internal)?.flatten();
         }
         let mut search = figures(&self.repertoires, &space);
         // Without a chain nothing was found, which says as much as the fronts do.
@@ -406,7 +411,7 @@ fn decide(
     let Some(proven) = proven else {
         return Ok(engine.map(|placement| {
             let objective = placement.estimate.objective;
-            if exact {
+            if exact || objective <= bound {
                 return ended(placement, Status::Proven, "dynamic programming", objective);
             }
             let bound = assemble::relaxed(space).max(placement.estimate.lower_bound).max(bound);

@@ -2,7 +2,7 @@
 
 use crate::audit::{CAPPED, DECODER, MIXTURE, WINDOWED};
 use crate::saturate::{Choices, saturate};
-use sailplan_ir::Op;
+use sailplan_ir::{DType, Dim, Graph, Op, Role};
 
 /// The typed layouts or the saturation check catch each.
 #[test]
@@ -17,6 +17,10 @@ fn planted_wrong_rules_are_caught() {
             ("rotation of half a cut", "(op@ROPE ?a)", "(all-gather.0 (op@ROPE (slice.0 ?a)))"),
             ("silu through a sum", "(op@SWIGLU (all-reduce ?a) (all-reduce ?b))", "(all-reduce (op@SWIGLU ?a ?b))"),
             ("attention cut on one side", "(op@ATT ?q ?k ?v)", "(all-gather.1 (op@ATT (slice.1 ?q) ?k ?v))"),
+            ("a fused kernel cut in one matrix", "(op@FUSED ?x ?a ?b)", "(all-gather.1 (op@FUSED ?x (slice.0 ?a) ?b))"),
+            ("a fused kernel that sums", "(op@FUSED ?x ?a ?b)", FUSED_SUM),
+            ("gate and up exchanged", "(op@SWIGLU (op@LINEAR ?x ?a) (op@LINEAR ?x ?b))", "(op@FUSED ?x ?b ?a)"),
+            ("a fused kernel without activation", "(op@LINEAR ?x ?a)", "(op@FUSED ?x ?a ?a)"),
         ],
     );
     check_planted(
@@ -54,13 +58,45 @@ fn planted_wrong_rules_are_caught() {
     );
 }
 
+/// Cut along what is summed, through what is not linear.
+const FUSED_SUM: &str = "(all-reduce (op@FUSED (slice.1 ?x) (slice.1 ?a) (slice.1 ?b)))";
+
+/// `swiglu(x·a, x·b)` is fused, and `swiglu(y·c, x·d)` must not be: neither with one x taken for the other, nor as the first one,
+/// which reads other weights.
+#[test]
+fn products_of_two_values_are_not_fused() {
+    let rows = [Dim::Tokens, Dim::Fixed(4)];
+    let mut graph = Graph::default();
+    let x = graph.tensor("x", &rows, DType::F32, Role::Input);
+    let weights = ["a", "b", "c", "d"].map(|name| graph.tensor(name, &[Dim::Fixed(4); 2], DType::F32, Role::Weight));
+    let product = |graph: &mut Graph, of, weight: usize| graph.apply(Op::Linear, &[of, weights[weight]], "", &rows);
+    let pair = [product(&mut graph, x, 0), product(&mut graph, x, 1)];
+    let y = graph.apply(Op::SwiGlu, &pair, "y", &rows);
+    let pair = [product(&mut graph, y, 2), product(&mut graph, x, 3)];
+    graph.apply(Op::SwiGlu, &pair, "z", &rows);
+    let graph = graph.fuse();
+    assert_eq!(graph.applications().count(), 7, "one is fused");
+    let two = "(op@SWIGLU (op@LINEAR ?x ?a) (op@LINEAR ?y ?b))";
+    planted_in(
+        &graph,
+        &[
+            ("the first x for both", two, "(op@FUSED ?x ?a ?b)"),
+            ("the second x for both", two, "(op@FUSED ?y ?a ?b)"),
+            ("other weights", two, &format!("(op@FUSED %{} %{} %{})", x.0, weights[0].0, weights[1].0)),
+        ],
+    );
+}
+
 /// Name, left side, right side.
 type Planted<'a> = (&'a str, &'a str, &'a str);
 
 fn check_planted(description: &str, wrong: &[Planted<'_>]) {
     let model = sailplan_models::from_ron("audit.ron", description).unwrap().model;
-    let layer = model.classes.iter().find(|class| class.name == "layer").unwrap();
-    let clean = saturate(&layer.template, false).unwrap();
+    planted_in(&model.classes.iter().find(|class| class.name == "layer").unwrap().template, wrong);
+}
+
+fn planted_in(template: &Graph, wrong: &[Planted<'_>]) {
+    let clean = saturate(template, false).unwrap();
     for &(name, left, right) in wrong {
         let named = |side: &str| {
             let mut side = side.to_owned();
@@ -73,6 +109,7 @@ fn check_planted(description: &str, wrong: &[Planted<'_>]) {
                     Op::GeGlu => "GEGLU",
                     Op::Rope { .. } => "ROPE",
                     Op::SwiGlu => "SWIGLU",
+                    Op::LinearSwiGlu => "FUSED",
                     Op::Attention { .. } => "ATT",
                     Op::Route { .. } => "ROUTE",
                     Op::Experts { .. } => "EXPERTS",
@@ -82,7 +119,7 @@ fn check_planted(description: &str, wrong: &[Planted<'_>]) {
             }
             side
         };
-        let planted = crate::saturate::saturate_with(&layer.template, false, &[(named(left), named(right))]);
+        let planted = crate::saturate::saturate_with(template, false, &[(named(left), named(right))]);
         match planted {
             Err(reason) => assert!(reason.contains("unsound") || reason.contains("saturate"), "{name}: {reason}"),
             // Not an equation of typed families: nothing new may become extractable.

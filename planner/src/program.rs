@@ -28,7 +28,15 @@ pub(crate) fn small(space: &Space<'_>) -> bool {
         (Pace::Sum, true) => SMALL_STREAMED,
         (Pace::Overlap { .. } | Pace::Period, _) => SMALL_PACED,
     };
-    columns(space) <= most
+    !(space.pruned && space.relaxed) && columns(space) <= most
+}
+
+/// Whether the program of so many groups would not be solved unasked, with the fastest points alone, or with as many as is common
+/// where memory binds.
+pub(crate) fn large(space: &Space<'_>, groups: usize) -> bool {
+    let runs = runs(space).len();
+    let points = if space.relaxed { 1 } else { 8 };
+    groups * (runs * points + 2) + (space.cards + 1) * runs > SMALL
 }
 
 /// Consecutive segments of one class.
@@ -101,16 +109,7 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Solved, String> {
     if space.groups().is_empty() {
         return Ok(Solved { columns: 0, rows: 0, stages: None });
     }
-    let mut builder = Builder {
-        space,
-        runs: runs(space),
-        variables: ProblemVariables::new(),
-        columns: 0,
-        rows: Vec::new(),
-        objective: Expression::default(),
-        loads: vec![Expression::default(); space.cards],
-        unit: unit(space),
-    };
+    let mut builder = Builder::new(space, runs(space));
     let groups: Vec<GroupVariables> = space.groups().into_iter().map(|group| builder.group(group)).collect();
     builder.path(&groups);
     builder.limits(&groups);
@@ -125,6 +124,31 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Solved, String> {
     let solution = solver::minimise(variables, objective, rows)?;
     let stages = solution.map(|solution| decode(space, &runs, &groups, &solution)).transpose()?;
     Ok(Solved { columns, rows: count, stages })
+}
+
+/// Points for so many segments of each class on one group, as a program of its own; `None` when they do not fit.
+pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Result<Option<Counts>, String> {
+    let first = |class: usize| space.model.segments.iter().position(|segment| segment.class.index() == class);
+    let run = |(class, &count): (usize, &u64)| {
+        let start = first(class)?;
+        (count > 0).then(|| Run { class, segments: start..start + count as usize })
+    };
+    let mut builder = Builder::new(space, wanted.iter().enumerate().filter_map(run).collect());
+    let made = builder.group(group.clone());
+    for (run, columns) in builder.runs.iter().zip(&made.dealt) {
+        let here: Expression = columns.iter().copied().sum();
+        builder.rows.push(constraint!(here == run.segments.len() as f64));
+    }
+    builder.memory(&made);
+    let Builder { runs, variables, rows, objective, .. } = builder;
+    let Some(solution) = solver::minimise(variables, objective, rows)? else { return Ok(None) };
+    let mut counts: Counts = space.front(group).iter().map(|points| vec![0; points.len()]).collect();
+    for (run, columns) in runs.iter().zip(&made.dealt) {
+        for (count, &column) in counts[run.class].iter_mut().zip(columns) {
+            *count = solution.value(column).round() as u64;
+        }
+    }
+    Ok(space.holds(group, &counts).then_some(counts))
 }
 
 fn runs(space: &Space<'_>) -> Vec<Run> {
@@ -150,7 +174,20 @@ fn megabytes(bytes: Bytes) -> f64 {
     bytes.0 as f64 / 1e6
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(space: &'a Space<'a>, runs: Vec<Run>) -> Self {
+        Self {
+            space,
+            runs,
+            variables: ProblemVariables::new(),
+            columns: 0,
+            rows: Vec::new(),
+            objective: Expression::default(),
+            loads: vec![Expression::default(); space.cards],
+            unit: unit(space),
+        }
+    }
+
     fn binary(&mut self) -> Variable {
         self.columns += 1;
         self.variables.add(variable().binary())

@@ -64,7 +64,7 @@ fn applied(
     let to = axis(instruction.layout).ok_or("a slice of nothing");
     Ok(match instruction.action {
         Action::Compute(node) => {
-            let node = template.graph.nodes.get(node.index()).ok_or("no such operator")?;
+            let node = template.graph.application(node).ok_or("no such operator")?;
             let index = template.ops.iter().position(|op| *op == node.op).ok_or("no such operator")?;
             Term::Op(OpName(index as u16), inputs)
         }

@@ -75,8 +75,8 @@ pub(crate) fn confirm(space: &mut Space<'_>, stages: &[Filled], prove: bool) -> 
 }
 
 /// All groups of a run.
-fn within(run: &Interval) -> Vec<Interval> {
-    run.clone().flat_map(|start| (start + 1..=run.end).map(move |end| start..end)).collect()
+fn within(run: &Interval) -> BTreeSet<(usize, usize)> {
+    run.clone().flat_map(|start| (start + 1..=run.end).map(move |end| (start, end))).collect()
 }
 
 /// The stages of each replica.

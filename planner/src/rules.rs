@@ -1,6 +1,6 @@
 //! The rule table. Every rule is an equation between two families of local tensors, valid for any number of ranks and
-//! any partition, and has one direction. `split` and `contract` are generated from the operator table; the others are
-//! identities of slices and collectives.
+//! any partition, and has one direction. `split`, `contract`, `linear` and `fuse` are generated from the operator table; the
+//! others are identities of slices and collectives.
 //!
 //! | kind | equation | guard |
 //! |---|---|---|
@@ -11,6 +11,7 @@
 //! | scatter | `slice.a(all-reduce p)` = `reduce-scatter.a p` | none |
 //! | reduce | `all-reduce p` = `all-gather.a(reduce-scatter.a p)` | the axis can be cut |
 //! | collect | `collect(all-gather.a p)` = `collect.a p` | none |
+//! | fuse | `f(linear(x, a), linear(x, b))` = `linear_f(x, a, b)` | none |
 //!
 //! Why saturation ends: a slice is only introduced on a whole family, of which each logical tensor has one, and every
 //! other rule makes terms over families that exist; tensors × layouts are finitely many.
@@ -58,7 +59,7 @@ pub(crate) fn rules(template: &Template) -> Vec<Rule> {
     let mut table = Vec::new();
     for (index, &op) in template.ops.iter().enumerate() {
         let arities: std::collections::BTreeSet<usize> =
-            template.graph.nodes.iter().filter(|node| node.op == op).map(|node| node.inputs.len()).collect();
+            template.graph.applications().filter(|node| node.op == op).map(|node| node.inputs.len()).collect();
         for arity in arities {
             let row = op.row();
             table.extend(row.split.chars().filter_map(|letter| operator_rule(op, index, arity, letter, false)));
@@ -70,7 +71,21 @@ pub(crate) fn rules(template: &Template) -> Vec<Rule> {
     for axis in 0..axes {
         table.extend(layout_rules(axis));
     }
+    table.extend((0..template.ops.len()).filter_map(|index| fuse_rule(&template.ops, index)));
     table
+}
+
+/// An operator over two products in one kernel. It needs no guard: on operands held so that the left side stands for
+/// something, both weights whole or both cut by rows, the right side stands for the same.
+fn fuse_rule(ops: &[Op], index: usize) -> Option<Rule> {
+    let place = |op: Op| ops.iter().position(|known| *known == op);
+    let (outer, product) = (place(ops[index].on_products()?)?, place(Op::Linear)?);
+    Some(Rule {
+        name: format!("fuse {} @{index}/3", ops[index].row().name),
+        left: format!("(op@{outer} (op@{product} ?a0 ?a1) (op@{product} ?a0 ?a2))"),
+        right: format!("(op@{index} ?a0 ?a1 ?a2)"),
+        guard: Guard::None,
+    })
 }
 
 fn operator_rule(op: Op, index: usize, arity: usize, letter: char, contract: bool) -> Option<Rule> {
@@ -128,7 +143,8 @@ fn layout_rules(axis: u8) -> [Rule; 4] {
 }
 
 /// The families in the order of the table above, which is the order they are told apart in by a rule's first word.
-pub(crate) const FAMILIES: [&str; 7] = ["split", "contract", "linear", "cancel", "scatter", "reduce", "collect"];
+pub(crate) const FAMILIES: [&str; 8] =
+    ["split", "contract", "linear", "cancel", "scatter", "reduce", "collect", "fuse"];
 
 impl Rule {
     /// What kind of rule it is.

@@ -2,8 +2,12 @@
 //! stages. Where links are alike, groups with the same kinds of cards in the same order are one.
 
 use crate::Progress;
+use crate::assemble;
+use crate::dynamic;
 use crate::front::{Detail, Point, Station};
+use crate::pace::Pace;
 use crate::pins::Limits;
+use crate::prospect::{self, Prospects};
 use crate::repertoire::Repertoire;
 use crate::saturate::Choices;
 use crate::stream::twins;
@@ -61,6 +65,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) stages: Option<usize>,
     /// Let several replicas share the fleet.
     pub(crate) replicas: bool,
+    /// Look at every group, hopeless or not.
+    pub(crate) exhaustive: bool,
 }
 
 /// Everything the engines choose from.
@@ -90,18 +96,30 @@ pub(crate) struct Space<'a> {
     pub(crate) relaxed: bool,
     /// Whether weights of layers may stay on the host.
     pub(crate) stream: bool,
+    /// Whether points are missing that no best chain has.
+    pub(crate) pruned: bool,
     /// Whether the fronts hold every point that is worth having.
     pub(crate) complete: bool,
     /// Bytes of all weights and caches.
     pub(crate) whole: Bytes,
     manner: Manner,
     /// Only these groups.
-    pub(crate) only: Option<Vec<Interval>>,
+    pub(crate) only: Option<BTreeSet<Bounds>>,
     fronts: BTreeMap<Bounds, Vec<Vec<Point>>>,
+    /// What a group has that was not looked at.
+    nothing: Vec<Vec<Point>>,
 }
 
 /// An interval as an ordered key.
 type Bounds = (usize, usize);
+
+/// Which classes are looked at on which groups.
+type Wanted<'a> = Option<&'a dyn Fn(Bounds, usize) -> bool>;
+
+type Told<'a> = Option<&'a dyn Fn(Progress)>;
+
+/// Chains that are tried for a short one before all others are judged by it.
+const ROUNDS: usize = 12;
 
 /// Prices of the value between two stages, in prefill and decode.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,7 +137,7 @@ impl<'a> Space<'a> {
         scope: Scope<'a>,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas } = scope;
+        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive } = scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let parts = costs.fleet.parts();
@@ -149,15 +167,32 @@ impl<'a> Space<'a> {
             parts,
             relaxed,
             stream,
+            pruned: false,
             complete,
             whole,
             manner,
-            only,
+            only: only.map(|only| only.into_iter().map(|group| (group.start, group.end)).collect()),
             fronts,
+            nothing: repertoires.iter().map(|_| Vec::new()).collect(),
         };
         space.replicas &= whole.times(2) <= space.room(&(0..cards));
         space.twins = space.same_kinds();
-        space.fill(progress)?;
+        let groups = space.groups();
+        let free = space.stages == usize::MAX && space.limits.is_none_or(Limits::is_empty);
+        let sums = free && space.pace() == Pace::Sum;
+        space.pruned = sums && !exhaustive && prospect::worthwhile(&space, groups.len());
+        match (space.pruned, relaxed) {
+            (false, _) => space.fill(&groups, None, progress)?,
+            (true, true) => space.fill_promising(progress)?,
+            (true, false) => space.fill_in_order(progress)?,
+        }
+        if space.pruned {
+            let kept = groups.iter().filter(|group| space.fronts.contains_key(&space.key(group)));
+            space.only = Some(kept.map(|group| (group.start, group.end)).collect());
+        }
+        if let Some(report) = progress {
+            report(Progress::Stages);
+        }
         Ok(space)
     }
 
@@ -174,21 +209,95 @@ impl<'a> Space<'a> {
         self.groups().into_iter().map(first_alike).collect()
     }
 
-    fn fill(&mut self, progress: Option<&dyn Fn(Progress)>) -> Result<(), String> {
-        let keys: BTreeSet<Bounds> = self.groups().iter().map(|group| self.key(group)).collect();
+    /// Finds the points of groups that have none yet, of all classes or of those that are wanted.
+    fn fill(&mut self, groups: &[Interval], wanted: Wanted<'_>, progress: Told<'_>) -> Result<(), String> {
+        let keys: BTreeSet<Bounds> = groups.iter().map(|group| self.key(group)).collect();
         for (done, &key) in keys.iter().enumerate() {
             if let Some(report) = progress {
                 report(Progress::Forms { done, of: keys.len() });
             }
+            if self.fronts.contains_key(&key) {
+                continue;
+            }
             let group = sails(&(key.0..key.1));
-            let front: Result<Vec<Vec<Point>>, String> =
-                self.repertoires.iter().map(|repertoire| self.points(repertoire, &group)).collect();
-            self.fronts.insert(key, front?);
-        }
-        if let Some(report) = progress {
-            report(Progress::Stages);
+            let mut front = Vec::new();
+            for (class, repertoire) in self.repertoires.iter().enumerate() {
+                let looked_at = wanted.is_none_or(|wanted| wanted(key, class));
+                front.push(if looked_at { self.points(repertoire, &group)? } else { Vec::new() });
+            }
+            self.fronts.insert(key, front);
         }
         Ok(())
+    }
+
+    /// Finds the points that can be part of the best chain. Chains that are the shortest by what is known are looked at until
+    /// nothing is shorter by bounds alone, or often enough; then what bounds do not rule out.
+    fn fill_promising(&mut self, progress: Told<'_>) -> Result<(), String> {
+        let mut prospects = Prospects::new(self);
+        let mut best = Picoseconds::NEVER;
+        for _ in 0..ROUNDS {
+            let Some(chain) = prospects.shortest() else { break };
+            let groups: Vec<Interval> = chain.iter().map(|stage| stage.0.clone()).collect();
+            let news = groups.iter().any(|group| !self.fronts.contains_key(&self.key(group)));
+            self.fill(&groups, None, None)?;
+            best = best.min(self.time(&chain).unwrap_or(Picoseconds::NEVER));
+            if !news {
+                break;
+            }
+            prospects.learn(|group| {
+                let front = self.fronts.get(&self.key(group))?;
+                Some(front.iter().map(|points| points.first().map(|point| point.objective)).collect())
+            });
+        }
+        let promising = prospects.promising(best);
+        let mut classes: BTreeMap<Bounds, Vec<bool>> = BTreeMap::new();
+        for (group, promising) in &promising {
+            let known = classes.entry(self.key(group)).or_insert_with(|| vec![false; promising.len()]);
+            known.iter_mut().zip(promising).for_each(|(known, &one)| *known |= one);
+        }
+        let groups: Vec<Interval> = promising.into_iter().map(|(group, _)| group).collect();
+        self.fill(&groups, Some(&|key, class| classes[&key][class]), progress)
+    }
+
+    /// Where memory binds: groups in the order of the least time of a chain through them, until that is more than a chain takes
+    /// that was found on those before. Each time twice as many are looked at before a chain is looked for.
+    fn fill_in_order(&mut self, progress: Told<'_>) -> Result<(), String> {
+        let mut order: BTreeMap<Bounds, Picoseconds> = BTreeMap::new();
+        for (group, least) in Prospects::new(self).through() {
+            let known = order.entry(self.key(&group)).or_insert(Picoseconds::NEVER);
+            *known = least.min(*known);
+        }
+        let mut order: Vec<(Picoseconds, Bounds)> = order.into_iter().map(|(key, least)| (least, key)).collect();
+        order.sort_unstable();
+        let (mut known, mut batch, mut best) = (0, 4, Picoseconds::NEVER);
+        while order.get(known).is_some_and(|next| next.0 <= best) {
+            let next = &order[known..order.len().min(known + batch)];
+            let groups: Vec<Interval> = next.iter().map(|(_, key)| key.0..key.1).collect();
+            self.fill(&groups, None, progress)?;
+            (known, batch) = (known + next.len(), batch * 2);
+            if let Some(cuts) = dynamic::shortest(self)
+                && let Some(stages) = assemble::polished(self, &cuts)?
+            {
+                best = best.min(assemble::sum(self, &stages));
+            }
+        }
+        Ok(())
+    }
+
+    /// The time of a chain whose groups have their points.
+    fn time(&self, chain: &[(Interval, Interval)]) -> Option<Picoseconds> {
+        let mut time = Picoseconds(0);
+        for (place, (group, segments)) in chain.iter().enumerate() {
+            if let Some((before, _)) = place.checked_sub(1).map(|before| &chain[before]) {
+                let message = self.message(SailId(before.end as u16 - 1), SailId(group.start as u16));
+                let spread = self.broadcast(group);
+                time += self.weighted(message.prefill + spread.prefill, message.decode + spread.decode);
+            }
+            for segment in &self.model.segments[segments.clone()] {
+                time += self.front(group)[segment.class.index()].first()?.objective;
+            }
+        }
+        Some(time)
     }
 
     fn points(&mut self, repertoire: &Repertoire, group: &[SailId]) -> Result<Vec<Point>, String> {
@@ -226,13 +335,14 @@ impl<'a> Space<'a> {
 
     /// Points of every class on a group.
     pub(crate) fn front(&self, group: &Interval) -> &[Vec<Point>] {
-        &self.fronts[&self.key(group)]
+        self.fronts.get(&self.key(group)).unwrap_or(&self.nothing)
     }
 
     /// Distinct groups, distinct forms, and points kept.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
         let points = self.fronts.values().flatten().map(Vec::len).sum();
-        (self.fronts.len(), self.repertoires.iter().map(Repertoire::forms).sum(), points)
+        let groups = self.fronts.values().filter(|front| front.iter().any(|points| !points.is_empty())).count();
+        (groups, self.repertoires.iter().map(Repertoire::forms).sum(), points)
     }
 
     /// All intervals that may be groups, by start, then end.
@@ -244,7 +354,7 @@ impl<'a> Space<'a> {
 
     /// Whether a group may have work: its cards reach each other and no pin keeps one of them free.
     pub(crate) fn open(&self, group: &Interval) -> bool {
-        let chosen = self.only.as_ref().is_none_or(|only| only.contains(group));
+        let chosen = self.only.as_ref().is_none_or(|only| only.contains(&(group.start, group.end)));
         chosen
             && group.clone().all(|card| self.parts[card] == self.parts[group.start])
             && self.limits.is_none_or(|limits| limits.open(group))

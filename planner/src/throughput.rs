@@ -7,17 +7,27 @@ use crate::{Ground, Outcome, PlaceError, dynamic, replicas, space};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Objective, Picoseconds, Request, Status, Verified, Verify};
 
+/// Where memory binds, replicas are only looked for on so many cards: every run of them is a fleet of its own there.
+const SEVERAL: usize = 16;
+
 /// The best placement over all numbers of stages; of equal ones that with fewer requests on their way.
 pub(crate) fn search(ground: &Ground<'_>, costs: &CostModel<'_>) -> Result<Outcome, PlaceError> {
-    let mut free = ground.space(costs, None, true)?;
-    let Some(fastest) = dynamic::solve(&free) else { return Err(crate::no_plan(&free)) };
-    let first = with_stages(ground, costs, replicas::longest(&fastest.cuts));
+    among(ground, costs, true)
+}
+
+fn among(ground: &Ground<'_>, costs: &CostModel<'_>, replicas: bool) -> Result<Outcome, PlaceError> {
+    let mut free = ground.space(costs, (None, replicas), true)?;
+    let Some(fastest) = dynamic::solve(&free).map_err(PlaceError::Internal)? else { return Err(crate::no_plan(&free)) };
+    let first = with_stages(ground, costs, (replicas::longest(&fastest.cuts), replicas));
     match &first {
         Ok(found) if objective(found) == fastest.bound && found.placement.certificate.status == Status::Proven => {
             return first;
         }
         Ok(_) | Err(PlaceError::NoPlan(_)) => {}
         Err(_) => return first,
+    }
+    if free.replicas && free.cards > SEVERAL {
+        return among(ground, costs, false);
     }
     let (mut refusal, mut best) = (None, first.ok());
     // What a search without a proof leaves open.
@@ -26,11 +36,11 @@ pub(crate) fn search(ground: &Ground<'_>, costs: &CostModel<'_>) -> Result<Outco
     for stages in 1..=most {
         free.stages = stages;
         free.whole = space::whole(ground.model, &*of_stages(costs.request, stages)?);
-        let Some(chain) = dynamic::solve(&free) else { continue };
+        let Some(chain) = dynamic::solve(&free).map_err(PlaceError::Internal)? else { continue };
         if best.as_ref().is_some_and(|best| objective(best) <= chain.bound) {
             continue;
         }
-        match with_stages(ground, costs, stages) {
+        match with_stages(ground, costs, (stages, replicas)) {
             Ok(found) => {
                 let certificate = &found.placement.certificate;
                 if certificate.status != Status::Proven {
@@ -67,10 +77,14 @@ pub(crate) fn of_stages(request: &Request, stages: usize) -> Result<Verified<Req
 }
 
 /// The best placement with up to so many stages and caches for as many requests.
-fn with_stages(ground: &Ground<'_>, costs: &CostModel<'_>, stages: usize) -> Result<Outcome, PlaceError> {
+fn with_stages(
+    ground: &Ground<'_>,
+    costs: &CostModel<'_>,
+    (stages, replicas): (usize, bool),
+) -> Result<Outcome, PlaceError> {
     let request = of_stages(costs.request, stages)?;
     let costs = costs.for_request(&request);
     let config = ground.effort.config;
     crate::fits_in_all(ground.model, &costs, (config.family, &ground.limits), config.stream)?;
-    ground.search(&costs, Some(stages))
+    ground.search(&costs, (Some(stages), replicas))
 }

@@ -206,7 +206,7 @@ fn makings(choices: &Choices, demanded: Classes) -> Vec<Raw> {
 fn complete(choices: &Choices, demanded: Classes, partial: Raw, all: &mut Vec<Raw>) {
     let made = partial.ways.iter().fold(Classes::default(), |set, &(class, _)| set.with(class));
     let Some(class) = demanded.without(made).iter().next() else {
-        if acyclic(choices, &partial.ways) && single(choices, partial.residents) {
+        if acyclic(choices, &partial.ways) && single(choices, partial.residents) && one_way(choices, &partial.ways) {
             all.push(partial);
         }
         return;
@@ -241,6 +241,17 @@ fn acyclic(choices: &Choices, ways: &[Made]) -> bool {
         }
     }
     ways.iter().all(|&(class, _)| Classes::one(class).within(made))
+}
+
+/// Whether a tensor is made by fused operators alone, or without: their weights are chosen here, those of what they leave out
+/// in later steps.
+fn one_way(choices: &Choices, ways: &[Made]) -> bool {
+    let mut kinds = ways.iter().filter_map(|&(class, way)| match choices.classes[class].ways[way].action {
+        WayAction::Compute(node) => Some(choices.template.graph.is_fused(node)),
+        _ => None,
+    });
+    let first = kinds.next();
+    kinds.all(|kind| Some(kind) == first)
 }
 
 /// Whether every weight and cache is held in one layout.

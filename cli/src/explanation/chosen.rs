@@ -3,7 +3,7 @@
 use super::holding::{Holding, holdings};
 use super::seconds;
 use sailplan_codegen::{Instruction, Plan, PlanClass, SailPlan, headroom};
-use sailplan_ir::{Algorithm, Bytes, CollectiveKind, Picoseconds, Role, SailId};
+use sailplan_ir::{Algorithm, Bytes, CollectiveKind, Op, Picoseconds, Role, SailId};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -165,12 +165,13 @@ fn of_layer(plan: &Plan, layer: u32) -> Option<(&str, Option<&str>)> {
     Some((&chain[index].class, next.map(|link| link.class.as_str())))
 }
 
-/// The class whose weights a kernel reads. A weight that two classes name belongs to the one with the kernel's operator.
+/// The class whose weights a kernel reads; a fused one reads those of products. A weight that two classes name belongs to the one with the kernel's operator.
 fn of_weights<'a>(plan: &'a Plan, instruction: &Instruction) -> Option<&'a str> {
     let Instruction::Kernel { op, weights, .. } = instruction else { return None };
     let name = sailplan_codegen::tensor_name(weights.first()?);
+    let reader = op.on_products().map_or(*op, |_| Op::Linear);
     let reads = |class: &&PlanClass| {
-        class.nodes.iter().any(|node| node.op == *op && node.inputs.iter().any(|input| input == name))
+        class.nodes.iter().any(|node| node.op == reader && node.inputs.iter().any(|input| input == name))
     };
     plan.model.classes.iter().find(reads).map(|class| class.name.as_str())
 }

@@ -78,7 +78,8 @@ fn small_models_are_proven_on_groups_of_every_size() {
         for shape in ["ring", "mesh", "star"] {
             for sails in 1..=7 {
                 let steps = proven(&compiled(&model, &fleet(sails, shape), &small_request()));
-                assert!(sails > 1 || steps == 0, "one card runs the layers as they are");
+                // The layers have one class.
+                assert!(sails > 1 || steps <= 1, "one card runs the layers as they are, or fused");
             }
             let stages = [(0..2, 0..2), (2..3, 2..3), (3..6, 3..segments)];
             proven(&staged(&model, &fleet(6, shape), &small_request(), &stages));

@@ -41,7 +41,7 @@ impl<'a> Bank<'a> {
     pub(super) fn new(template: &'a Graph) -> Self {
         let ops = operators(template);
         let mut nodes = BTreeMap::new();
-        for (index, node) in template.nodes.iter().enumerate() {
+        for (index, node) in template.applications().enumerate() {
             let op = ops.iter().position(|op| *op == node.op).unwrap_or_default() as u16;
             nodes.entry((op, node.inputs.as_slice())).or_insert(NodeId(index as u32));
         }
@@ -203,7 +203,7 @@ impl<'a> Bank<'a> {
         let key = match instruction.action {
             Action::Leaf => return Ok(None),
             Action::Compute(node) => {
-                let node = self.template.nodes.get(node.index()).ok_or("no such operator")?;
+                let node = self.template.application(node).ok_or("no such operator")?;
                 return Ok(Some(self.operator(node)));
             }
             Action::Slice => Key::Slice(to?),

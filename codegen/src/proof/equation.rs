@@ -62,10 +62,10 @@ pub(super) struct Condition {
     pub(super) cut: Option<(Variable, u8)>,
 }
 
-/// The distinct operators of a class, in order of first use.
+/// The distinct operators of a class, in order of first use, fused ones last.
 pub(super) fn operators(graph: &Graph) -> Vec<Op> {
     let mut known: Vec<Op> = Vec::new();
-    graph.nodes.iter().for_each(|node| {
+    graph.applications().for_each(|node| {
         if !known.contains(&node.op) {
             known.push(node.op);
         }
@@ -76,8 +76,9 @@ pub(super) fn operators(graph: &Graph) -> Vec<Op> {
 /// All equations for one class.
 pub(super) fn equations(graph: &Graph) -> Vec<Equation> {
     let mut all = Vec::new();
-    for (index, op) in operators(graph).into_iter().enumerate() {
-        let uses = graph.nodes.iter().filter(|node| node.op == op);
+    let ops = operators(graph);
+    for (index, &op) in ops.iter().enumerate() {
+        let uses = graph.applications().filter(|node| node.op == op);
         let arities: BTreeSet<usize> = uses.map(|node| node.inputs.len()).collect();
         for arity in arities {
             let applied = Applied { row: op.row(), index: index as u16, arity };
@@ -88,6 +89,7 @@ pub(super) fn equations(graph: &Graph) -> Vec<Equation> {
     }
     let axes = graph.tensors.iter().map(|tensor| tensor.axes.len()).max().unwrap_or(0);
     all.extend((0..axes as u8).flat_map(of_axis));
+    all.extend(ops.iter().filter_map(|&op| fused(&ops, op)));
     all
 }
 
@@ -162,6 +164,19 @@ impl Applied {
             condition: Condition { whole, cut: None },
         })
     }
+}
+
+/// One operator for two products of one operand and what is done to them.
+fn fused(ops: &[Op], op: Op) -> Option<Equation> {
+    let key = |op: Op| ops.iter().position(|known| *known == op).map(|place| Key::Op(place as u16));
+    let (whole, outer, product) = (key(op)?, key(op.on_products()?)?, key(Op::Linear)?);
+    let made = |weight| Pattern::Term(product, vec![Pattern::operand(0), Pattern::operand(weight)]);
+    Some(Equation {
+        name: format!("fuse {} @{}/3", op.row().name, ops.iter().position(|known| *known == op)?),
+        left: Pattern::Term(outer, vec![made(1), made(2)]),
+        right: Pattern::Term(whole, (0..3).map(Pattern::operand).collect()),
+        condition: Condition::default(),
+    })
 }
 
 /// What slices and collectives along one axis are to each other.

@@ -1,6 +1,7 @@
 //! One card of the machine: what its buffers and caches hold, and what a step of its program makes of that.
 
 use super::arena::Writers;
+use super::fused;
 use super::holdings::{Holding, Holdings};
 use super::kernel;
 use super::model::{Logical, Read};
@@ -204,15 +205,9 @@ impl<'a> Card<'a> {
         reads: &[Operand<'a>],
         (out, layer): (Operand<'a>, Option<u32>),
     ) -> Result<(), String> {
-        let operands: Result<Vec<(Read, kernel::Part)>, String> =
+        let operands: Result<Vec<fused::Operand>, String> =
             reads.iter().map(|operand| self.operand(logical, operand, layer)).collect();
-        let (reads_of, parts): (Vec<Read>, Vec<kernel::Part>) = operands?.into_iter().unzip();
-        let (segment, node) = logical
-            .application(op, &reads_of)
-            .ok_or_else(|| format!("the model has no {} of {}", op.row().name, named(logical, &reads_of)))?;
-        let graph = &logical.classes[logical.segments[segment as usize].class].graph;
-        let held = kernel::result(graph, (node, (segment, node.output.0)), skip, &parts)?;
-        let value = Value { segment, tensor: node.output.0, held };
+        let value = fused::made(logical, (op, skip), &operands?)?;
         let cache = reads.first().and_then(|first| first.resident(layer)).filter(|_| op.appends());
         match (out, cache) {
             (Operand::Buffer(buffer), None) => self.write(logical, buffer, value),
@@ -229,15 +224,10 @@ impl<'a> Card<'a> {
         logical: &Logical,
         operand: &Operand<'a>,
         layer: Option<u32>,
-    ) -> Result<(Read, kernel::Part), String> {
+    ) -> Result<fused::Operand, String> {
         if let Operand::Buffer(buffer) = operand {
             let value = self.read(*buffer)?;
-            let axis = logical.tensor(value).axes.len().saturating_sub(1);
-            return match value.held {
-                Held::Whole => Ok((Read::Value(value), kernel::Part::Whole)),
-                Held::Cut(span) => Ok((Read::Value(value), kernel::Part::Cut(axis, span))),
-                Held::Partial(sums) => Ok((Read::Value(value), kernel::Part::Partial(sums))),
-            };
+            return Ok((Read::Value(value), fused::part(logical, value)));
         }
         let (resident, place) = operand.resident(layer).ok_or("names a weight or a cache of another layer")?;
         let holding = &self.held.residents[resident];
@@ -261,12 +251,4 @@ impl<'a> Card<'a> {
         let tensor = tensor.ok_or("a cache that nothing appends to")?;
         Ok((Read::Value(Value::whole(segment, tensor)), part))
     }
-}
-
-fn named(logical: &Logical, reads: &[Read]) -> String {
-    let name = |read: &Read| match read {
-        Read::Value(value) => logical.name(*value),
-        Read::Weight(global) => format!("`{}`", logical.tensors[*global as usize].name),
-    };
-    reads.iter().map(name).collect::<Vec<_>>().join(", ")
 }

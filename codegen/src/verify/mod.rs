@@ -14,6 +14,7 @@
 
 mod arena;
 mod card;
+mod fused;
 mod holdings;
 mod instruction;
 mod kernel;

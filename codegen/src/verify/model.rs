@@ -263,7 +263,7 @@ fn class(plan: &PlanClass, cache: DType) -> Result<Class, Diagnostics> {
         let placed = sound.0.into_iter().map(|found| found.at(FILE, At::Name(place.clone())));
         return Err(Diagnostics(placed.collect()));
     }
-    indexed(&plan.name, graph, cache).map_err(|reason| problem(place, reason).into())
+    indexed(&plan.name, graph.fuse(), cache).map_err(|reason| problem(place, reason).into())
 }
 
 fn indexed(name: &str, graph: Graph, cache: DType) -> Result<Class, String> {

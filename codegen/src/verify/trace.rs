@@ -6,7 +6,7 @@ use super::kernel::Part;
 use super::model::{Logical, Read};
 use super::script::{Operand, Step};
 use super::value::{Held, Value};
-use sailplan_ir::{Action, CollectiveKind, Layout};
+use sailplan_ir::{Action, CollectiveKind, Layout, Node, Op};
 use std::collections::BTreeMap;
 
 /// Values of one card in one phase; a deep model has some five thousand.
@@ -72,7 +72,7 @@ impl Trace {
         (step, layer): (&Step<'_>, Option<u32>),
     ) -> Result<(), String> {
         match step {
-            Step::Kernel { reads, out, .. } => self.kernel(logical, card, (reads, *out, layer))?,
+            Step::Kernel { op, reads, out, .. } => self.kernel(logical, card, (*op, reads), (*out, layer))?,
             Step::Slice { from, out, .. } => self.converted(logical, card, (Action::Slice, *from, *out))?,
             Step::Collective(meeting) => {
                 let action = match meeting.kind {
@@ -130,7 +130,8 @@ impl Trace {
         &mut self,
         logical: &Logical,
         card: &Card<'_>,
-        (reads, out, layer): (&[Operand<'_>], Operand<'_>, Option<u32>),
+        (op, reads): (Op, &[Operand<'_>]),
+        (out, layer): (Operand<'_>, Option<u32>),
     ) -> Result<(), String> {
         let cache = out.resident(layer);
         let (of, layout) = match out {
@@ -141,7 +142,8 @@ impl Trace {
             },
         };
         let class = &logical.classes[logical.segments[of.0 as usize].class];
-        let node = class.graph.producer(sailplan_ir::TensorId(of.1)).ok_or("makes what no operator makes")?;
+        let makes = |node: &Node| node.op == op && node.output.0 == of.1;
+        let node = class.graph.applied(makes).ok_or("makes what no operator makes")?;
         let inputs = &class.graph[node].inputs;
         let mut operands = Vec::new();
         for (operand, input) in reads.iter().zip(inputs) {

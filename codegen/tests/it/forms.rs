@@ -19,6 +19,8 @@ pub(crate) enum Style {
     Gather,
     /// As `Reduce`, but whole experts on each card.
     Experts,
+    /// As `Reduce`, with fused operators wherever there are some.
+    Fused,
 }
 
 /// The form with `prefill` and `decode` styles that share a weight layout.
@@ -40,8 +42,8 @@ pub(crate) fn prices(program: &Program, algorithm: Algorithm) -> Vec<Price> {
 fn program(class: &LayerClass, style: Style) -> Program {
     let template = &class.template;
     let mut build = Build { template, style, program: Program::default() };
-    for index in 0..template.nodes.len() {
-        build.node(NodeId(index as u32));
+    for id in applied(template, style) {
+        build.node(id);
     }
     let output = template.output().unwrap();
     if template[output].name == "logits" {
@@ -53,6 +55,19 @@ fn program(class: &LayerClass, style: Style) -> Program {
     }
     assert_eq!(check_layouts(template, &build.program), Default::default());
     build.program
+}
+
+/// The nodes in order; of the fused style, those that no fused operator makes superfluous, and these in their places.
+fn applied(template: &Graph, style: Style) -> Vec<NodeId> {
+    let all = |range: std::ops::Range<usize>| range.map(|index| NodeId(index as u32));
+    let nodes = all(0..template.nodes.len());
+    if style != Style::Fused {
+        return nodes.collect();
+    }
+    let fused: Vec<NodeId> = all(template.nodes.len()..template.applications().count()).collect();
+    let left = nodes.filter(|&id| fused.iter().all(|&other| !template.inside(other).contains(&template[id].output)));
+    let instead = |id: NodeId| fused.iter().copied().find(|&other| template[other].output == template[id].output);
+    left.map(|id| instead(id).unwrap_or(id)).collect()
 }
 
 struct Build<'a> {
@@ -113,6 +128,10 @@ impl Build<'_> {
                 let layout = if scattered { Layout::Sharded(1) } else { Layout::Whole };
                 node.inputs.iter().map(|&input| self.ensure(input, layout)).collect()
             }
+            Op::LinearSwiGlu | Op::LinearGeGlu => {
+                let layouts = [Layout::Whole, Layout::Sharded(0), Layout::Sharded(0)];
+                node.inputs.iter().zip(layouts).map(|(&input, layout)| self.ensure(input, layout)).collect()
+            }
             Op::Experts { .. } => {
                 let layouts = self.experts();
                 node.inputs.iter().zip(layouts).map(|(&input, layout)| self.ensure(input, layout)).collect()
@@ -135,7 +154,7 @@ impl Build<'_> {
             Style::Whole => [Whole; 5],
             Style::Reduce | Style::Scatter => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
             Style::Gather => [Whole, Whole, Whole, Whole, Sharded(1)],
-            Style::Experts => [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
+            Style::Experts | Style::Fused => [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
         }
     }
 

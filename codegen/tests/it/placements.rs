@@ -53,9 +53,10 @@ fn mixtures() -> Vec<(&'static str, Vec<Part>)> {
 /// Name, and stages of the model with what Llama has not.
 fn variants() -> Vec<(&'static str, Vec<Part>)> {
     use Algorithm::{Direct, OneShot, Ring};
-    use Style::{Gather, Reduce, Scatter, Whole};
+    use Style::{Fused, Gather, Reduce, Scatter, Whole};
     vec![
         ("variant reduced", vec![part(&[0, 1], 0..5, Reduce, OneShot)]),
+        ("variant fused", vec![part(&[2, 0, 1], 0..5, Fused, Direct)]),
         ("variant gathered", vec![part(&[1, 0], 0..5, Gather, Ring)]),
         ("variant on two stages", vec![part(&[0], 0..2, Whole, Ring), part(&[1, 2], 2..5, Scatter, Direct)]),
     ]
@@ -64,12 +65,13 @@ fn variants() -> Vec<(&'static str, Vec<Part>)> {
 /// Name, whether the head reads the embedding table, stages.
 fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
     use Algorithm::{Direct, OneShot, Ring};
-    use Style::{Gather, Reduce, Scatter, Whole};
+    use Style::{Fused, Gather, Reduce, Scatter, Whole};
     let streamed = |part: Part| Part { streamed: true, ..part };
     let both = Part { styles: (Scatter, Reduce), ..part(&[0, 1], 0..5, Scatter, Ring) };
     vec![
         ("one", false, vec![part(&[0], 0..5, Whole, Ring)]),
         ("reduce", false, vec![part(&[0, 1], 0..5, Reduce, OneShot)]),
+        ("fused", false, vec![part(&[0, 1], 0..5, Fused, OneShot)]),
         ("uneven", false, vec![part(&[2, 0, 1], 0..5, Reduce, Direct)]),
         ("gather", false, vec![part(&[0, 1], 0..5, Gather, Ring)]),
         ("scatter", true, vec![both]),

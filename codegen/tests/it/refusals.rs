@@ -373,3 +373,51 @@ fn all_problems_are_told_at_once() {
     plan.sails[1].weights[0].offset = Bytes(1);
     assert_eq!(plan.problems().0.len(), 3, "{}", plan.problems());
 }
+
+/// The kernel that makes gate, up and their activation in one, and its place in the body.
+fn fused(plan: &mut Plan) -> (&mut Op, &mut Vec<String>, &mut Vec<String>) {
+    match first(plan, 0, |instruction| op_is(instruction, "linear_swiglu")) {
+        Instruction::Kernel { op, inputs, weights, .. } => (op, inputs, weights),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn of_fused_kernels() {
+    let place = "sail0.prefill[3].body[13] in layer 0";
+    refused("fused", |plan| fused(plan).2.swap(0, 1), place, "the model has no swiglu of `ffn_up`");
+    refused("fused", |plan| *fused(plan).0 = Op::LinearGeGlu, place, "the model has no geglu of `ffn_gate`");
+    refused("fused", |plan| *fused(plan).0 = Op::Linear, place, "the model has no linear of");
+    let one_matrix = |plan: &mut Plan| {
+        let (_, _, weights) = fused(plan);
+        weights[1] = weights[0].clone();
+    };
+    refused("fused", one_matrix, place, "the model has no swiglu of `ffn_gate`");
+    let another_x = |plan: &mut Plan| "x".clone_into(&mut fused(plan).1[0]);
+    refused("fused", another_x, place, "the model has no linear of");
+    refused("fused", |plan| drop(fused(plan).2.pop()), place, "the model has no linear_swiglu of");
+    let skips = |plan: &mut Plan| match first(plan, 0, |instruction| op_is(instruction, "linear_swiglu")) {
+        Instruction::Kernel { skip, .. } => *skip = 1,
+        other => panic!("{other:?}"),
+    };
+    refused("fused", skips, place, "skips 1 query heads");
+    let read_twice = |plan: &mut Plan| {
+        let class = &mut plan.model.classes[1];
+        let act = class.nodes.iter().position(|node| node.op == Op::SwiGlu).unwrap();
+        let gate = class.nodes[act].inputs[0].clone();
+        let mut more = class.tensors.iter().find(|tensor| tensor.name == gate).unwrap().clone();
+        let mut node = class.nodes[act].clone();
+        "more".clone_into(&mut more.name);
+        (node.op, node.inputs, node.out) = (Op::Add, vec![gate.clone(), gate], more.name.clone());
+        class.tensors.push(more);
+        class.nodes.insert(act, node);
+    };
+    refused("fused", read_twice, place, "no linear_swiglu makes `ffn_act` of layer 0");
+    let products = |plan: &mut Plan| {
+        let nodes = &mut plan.model.classes[1].nodes;
+        let act = nodes.iter().position(|node| node.op == Op::SwiGlu).unwrap();
+        let operands = [&nodes[act - 2].inputs[..], &nodes[act - 1].inputs[1..]].concat();
+        (nodes[act].op, nodes[act].inputs) = (Op::LinearSwiGlu, operands);
+    };
+    refused("fused", products, "model.classes.layer", "one by one");
+}

@@ -4,7 +4,7 @@ use crate::kernels::{buffer, device};
 use crate::noise;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device as Candle, Tensor};
-use sailplan_executor::{Cpu, Device, Kernel, Operand, Step, Weight};
+use sailplan_executor::{Buffer, Cpu, Device, Kernel, Operand, Step, Weight};
 use sailplan_ir::{DType, Op};
 
 const TYPES: [(DType, GgmlDType); 13] = [
@@ -115,4 +115,69 @@ fn a_slice_of_a_table_gives_its_rows_and_zeros() {
         let expected = [row(14), vec![0.0; COLUMNS], row(10), vec![0.0; COLUMNS]].concat();
         assert_eq!(cpu.read(output, step).expect("fits"), expected, "{dtype}");
     }
+}
+
+fn kernel(cpu: &mut Cpu, op: Op, inputs: &[Buffer], weights: &[Weight], output: Buffer) {
+    let inputs = inputs.iter().copied().map(Operand::Buffer).collect();
+    let step = Step { start: 0, tokens: TOKENS as u64 };
+    let kernel = Kernel { op, skip: 0, inputs, weights: weights.to_vec(), output: Operand::Buffer(output) };
+    cpu.run(&kernel, step).expect("a result");
+}
+
+#[test]
+fn a_fused_kernel_has_the_bits_of_the_three_it_replaces() {
+    let (x, step) = (noise(TOKENS * COLUMNS, 7), Step { start: 0, tokens: TOKENS as u64 });
+    let rows = 9;
+    let wide = |place| buffer(place, rows);
+    for (dtype, ggml) in TYPES {
+        let mut cpu = device();
+        cpu.load(0, &matrix(ggml).0).expect("fits");
+        cpu.write(buffer(0, COLUMNS as u64), step, &x).expect("fits");
+        let row_bytes = dtype.bytes(COLUMNS as u64).expect("whole blocks").0;
+        let pair = [0, 11].map(|first| Weight { offset: first * row_bytes, rows, ..whole(dtype) });
+        for (fused, outer) in [(Op::LinearSwiGlu, Op::SwiGlu), (Op::LinearGeGlu, Op::GeGlu)] {
+            let input = buffer(0, COLUMNS as u64);
+            kernel(&mut cpu, Op::Linear, &[input], &pair[..1], wide(1));
+            kernel(&mut cpu, Op::Linear, &[input], &pair[1..], wide(2));
+            kernel(&mut cpu, outer, &[wide(1), wide(2)], &[], wide(3));
+            kernel(&mut cpu, fused, &[input], &pair, wide(4));
+            let bits =
+                |place| cpu.read(wide(place), step).expect("fits").iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(3), bits(4), "{dtype} {fused:?}");
+            assert!(bits(4).iter().any(|&bits| bits != 0));
+        }
+    }
+}
+
+#[test]
+fn a_fused_kernel_of_no_columns_gives_zeros() {
+    for (dtype, _) in TYPES {
+        let weight = Weight { columns: 0, rows: 3, ..whole(dtype) };
+        let mut cpu = device();
+        kernel(&mut cpu, Op::LinearSwiGlu, &[buffer(0, 0)], &[weight; 2], buffer(1, 3));
+        let step = Step { start: 0, tokens: TOKENS as u64 };
+        assert!(cpu.read(buffer(1, 3), step).expect("fits").iter().all(|&value| value == 0.0), "{dtype}");
+    }
+}
+
+#[test]
+fn weights_that_are_no_pair_are_refused() {
+    let weight = Weight { columns: 32, rows: 4, ..whole(DType::F32) };
+    let refused = |columns: u64, weights: Vec<Weight>| {
+        let (inputs, output) = (vec![Operand::Buffer(buffer(0, columns))], Operand::Buffer(buffer(1, 4)));
+        let kernel = Kernel { op: Op::LinearSwiGlu, skip: 0, inputs, weights, output };
+        device().run(&kernel, Step { start: 0, tokens: 1 }).unwrap_err().to_string()
+    };
+    let unlike = "the two weights differ in shape or type";
+    for (columns, other, reason) in [
+        (32, Some(Weight { rows: 5, ..weight }), unlike),
+        (32, Some(Weight { dtype: DType::F16, ..weight }), unlike),
+        (16, Some(weight), "the rows of the weight and of the input differ in length"),
+        (32, None, "a weight is missing"),
+    ] {
+        let weights = std::iter::once(weight).chain(other).collect();
+        assert!(refused(columns, weights).contains(reason), "{reason}");
+    }
+    let unknown = Weight { dtype: DType::IQ4_NL, ..weight };
+    assert!(refused(32, vec![unknown; 2]).contains("no kernel for this type of weight"));
 }

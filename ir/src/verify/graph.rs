@@ -141,6 +141,7 @@ fn check_attributes(graph: &Graph, node: &Node) -> Result<(), String> {
         }
         Op::Scale { factor } => positive("the factor", factor),
         Op::SoftCap { cap } => positive("the cap", cap),
+        op if op.on_products().is_some() => Err("a model has its products and what is done to them one by one".into()),
         _ => Ok(()),
     }
 }

@@ -52,7 +52,7 @@ fn check(template: &Graph, program: &Program, made: &Instruction) -> Result<(), 
 }
 
 fn check_compute(template: &Graph, node: NodeId, made: &Instruction, inputs: &[&Instruction]) -> Result<(), String> {
-    let logical = template.nodes.get(node.index()).ok_or("no such node")?;
+    let logical = template.application(node).ok_or("no such node")?;
     if logical.output != made.tensor || !logical.inputs.iter().eq(inputs.iter().map(|input| &input.tensor)) {
         return Err("operands are not the template's".into());
     }

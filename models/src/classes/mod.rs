@@ -92,5 +92,5 @@ fn class(graph: &Graph, mut shape: Graph, bindings: &[Binding], name: String) ->
         let own = bindings.first().and_then(|first| first.tensors.get(local)).map(|&id| graph[id].name.clone());
         tensor.name = if patterned { pattern } else { own }.unwrap_or_default();
     }
-    LayerClass { name, template: shape, patterned }
+    LayerClass { name, template: shape.fuse(), patterned }
 }

@@ -117,6 +117,8 @@ fn other_op(op: Op, numbers: &mut Numbers) -> Op {
         }
         Op::Add => Op::SwiGlu,
         Op::SwiGlu => Op::Add,
+        Op::LinearSwiGlu => Op::LinearGeGlu,
+        Op::LinearGeGlu => Op::LinearSwiGlu,
         Op::Route { used, renormalise } if by > 1 => Op::Route { used, renormalise: !renormalise },
         Op::Route { used, renormalise } => Op::Route { used: used + by, renormalise },
         Op::Experts { experts, used } if by > 1 => Op::Experts { experts, used: used - 1 },

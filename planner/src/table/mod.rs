@@ -2,6 +2,10 @@
 //! read off twice for each class and phase, and a group only costs a division for each way. Operators that are not affine
 //! are worked out for each share. A test holds every entry equal to `Site::price`.
 
+mod floor;
+
+pub(crate) use floor::{Company, floors};
+
 use crate::price::{Site, local};
 use crate::saturate::{Choices, Way, WayAction};
 use crate::shares::coarsest;

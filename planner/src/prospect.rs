@@ -1,0 +1,256 @@
+//! Which points can be part of the best chain at all. What no group of a size and a sum of rates can beat is known from one
+//! walk, the fastest point of a group takes many and more to price, and of the intervals of a long order of unlike cards
+//! most are hopeless: a chain through them takes longer, even so, than another one that is known.
+
+use crate::paths::Walk;
+use crate::program;
+use crate::repertoire::Repertoire;
+use crate::space::{Interval, Space, sails};
+use crate::table::{Company, floors};
+use sailplan_ir::{BytesPerSecond, FlopsPerSecond, Links, Picoseconds, SailId};
+use std::collections::BTreeMap;
+
+/// Groups of one size share a bound when their sums of rates lie in the same part, of so many, of the largest there could be.
+const PARTS: u64 = 48;
+
+/// Whether to look for hopeless groups: where links are alike, and the integer program, which looks at all, is too large to be
+/// solved unasked.
+pub(crate) fn worthwhile(space: &Space<'_>, groups: usize) -> bool {
+    !matches!(space.costs.fleet.links, Links::Edges(_)) && program::large(space, groups)
+}
+
+/// Bounds on groups and what they say of chains.
+pub(crate) struct Prospects {
+    groups: Vec<Outlook>,
+    /// By segment, its class.
+    classes: Vec<usize>,
+    cards: usize,
+    /// The shortest message between two cards, as a part of the objective.
+    hop: u64,
+}
+
+/// What a group takes at least.
+struct Outlook {
+    group: Interval,
+    /// By class, one segment of it; `None` where it cannot run.
+    least: Vec<Option<u64>>,
+    spread: u64,
+}
+
+/// The cheapest known way to have so many segments placed.
+#[derive(Clone, Copy)]
+struct Reached {
+    time: u64,
+    /// Number of the last group, and its first segment.
+    last: Option<(usize, usize)>,
+}
+
+impl Prospects {
+    pub(crate) fn new(space: &Space<'_>) -> Self {
+        let groups = space.groups();
+        let parts: Vec<(usize, u64)> = groups.iter().map(|group| part(space, group)).collect();
+        let mut companies: BTreeMap<(usize, u64), Company> = BTreeMap::new();
+        for (group, &part) in groups.iter().zip(&parts) {
+            let company = company(space, group);
+            match companies.get_mut(&part) {
+                Some(known) => known.join(&company),
+                None => drop(companies.insert(part, company)),
+            }
+        }
+        let bounds: BTreeMap<(usize, u64), Vec<Option<u64>>> =
+            companies.iter().map(|(&part, company)| (part, bounds(space, company))).collect();
+        let outlook = |(group, part): (&Interval, &(usize, u64))| {
+            let spread = space.broadcast(group);
+            let spread = space.weighted(spread.prefill, spread.decode).0;
+            Outlook { group: group.clone(), least: bounds[part].clone(), spread }
+        };
+        let message = |card: usize| {
+            let message = space.message(SailId(card as u16 - 1), SailId(card as u16));
+            space.weighted(message.prefill, message.decode).0
+        };
+        Self {
+            groups: groups.iter().zip(&parts).map(outlook).collect(),
+            classes: space.model.segments.iter().map(|segment| segment.class.index()).collect(),
+            cards: space.cards,
+            hop: (1..space.cards).map(message).min().unwrap_or(0),
+        }
+    }
+
+    /// Exact times take the place of bounds on the groups that `times` knows.
+    pub(crate) fn learn(&mut self, times: impl Fn(&Interval) -> Option<Vec<Option<Picoseconds>>>) {
+        for outlook in &mut self.groups {
+            if let Some(times) = times(&outlook.group) {
+                outlook.least = times.into_iter().map(|time| time.map(|time| time.0)).collect();
+            }
+        }
+    }
+
+    /// The chain that takes least by what is known: groups and their segments.
+    pub(crate) fn shortest(&self) -> Option<Vec<(Interval, Interval)>> {
+        let reached = self.forward();
+        let segments = self.classes.len();
+        let ends = (1..=self.cards).filter(|&end| reached[end][segments].time < u64::MAX);
+        let mut end = ends.min_by_key(|&end| reached[end][segments].time)?;
+        let mut placed = segments;
+        let mut chain = Vec::new();
+        while let Some((number, first)) = reached[end][placed].last {
+            let group = &self.groups[number].group;
+            chain.push((group.clone(), first..placed));
+            placed = first;
+            // The best of the groups that end no later than this one starts.
+            end = (0..=group.start).min_by_key(|&end| reached[end][placed].time)?;
+        }
+        chain.reverse();
+        Some(chain)
+    }
+
+    /// For each group, for each class, whether a chain with a segment of the class on the group may take no longer than `most`.
+    pub(crate) fn promising(&self, most: Picoseconds) -> Vec<(Interval, Vec<bool>)> {
+        let (forward, back) = (earliest(&self.forward()), self.backward());
+        let one = |outlook: &Outlook| {
+            let ahead = &back[outlook.group.end];
+            let through = self.with(outlook, &forward[outlook.group.start], ahead);
+            (outlook.group.clone(), through.into_iter().map(|time| time <= most.0).collect())
+        };
+        self.groups.iter().map(one).collect()
+    }
+
+    /// For each group the least time of a chain through it.
+    pub(crate) fn through(&self) -> Vec<(Interval, Picoseconds)> {
+        let (forward, back) = (earliest(&self.forward()), self.backward());
+        let one = |outlook: &Outlook| {
+            let times = self.with(outlook, &forward[outlook.group.start], &back[outlook.group.end]);
+            (outlook.group.clone(), Picoseconds(times.into_iter().min().unwrap_or(u64::MAX)))
+        };
+        self.groups.iter().map(one).collect()
+    }
+
+    /// By class, the least time of a chain with a segment of it on a group, from what chains take to come to its start and
+    /// to go on from its end.
+    fn with(&self, outlook: &Outlook, before: &[u64], after: &[u64]) -> Vec<u64> {
+        let mut through = vec![u64::MAX; outlook.least.len()];
+        // Since the group's first segment, least of all first segments; and of those with a segment of each class.
+        let (mut open, mut with): (u64, Vec<u64>) = (u64::MAX, vec![u64::MAX; outlook.least.len()]);
+        for (segment, &class) in self.classes.iter().enumerate() {
+            open = open.min(self.arriving(outlook, segment, before));
+            let Some(time) = outlook.least[class] else {
+                open = u64::MAX;
+                with.fill(u64::MAX);
+                continue;
+            };
+            with[class] = open;
+            open = open.saturating_add(time);
+            for (through, with) in through.iter_mut().zip(&mut with) {
+                *with = with.saturating_add(time);
+                *through = (*through).min(with.saturating_add(after[segment + 1]));
+            }
+        }
+        through
+    }
+
+    /// Until a group has the value that its first segment takes.
+    fn arriving(&self, outlook: &Outlook, first: usize, before: &[u64]) -> u64 {
+        let message = if first == 0 { 0 } else { self.hop.saturating_add(outlook.spread) };
+        before[first].saturating_add(message)
+    }
+
+    /// By card, for each number of segments: the chains whose last group ends there.
+    fn forward(&self) -> Vec<Vec<Reached>> {
+        let none = Reached { time: u64::MAX, last: None };
+        let mut reached = vec![vec![none; self.classes.len() + 1]; self.cards + 1];
+        reached[0][0].time = 0;
+        let mut before: Vec<u64> = Vec::new();
+        let mut start = None;
+        for (number, outlook) in self.groups.iter().enumerate() {
+            if start != Some(outlook.group.start) {
+                start = Some(outlook.group.start);
+                before = self.until(&reached, outlook.group.start);
+            }
+            let mut open = (u64::MAX, 0);
+            for (segment, &class) in self.classes.iter().enumerate() {
+                open = open.min((self.arriving(outlook, segment, &before), segment));
+                let Some(time) = outlook.least[class] else {
+                    open = (u64::MAX, 0);
+                    continue;
+                };
+                open.0 = open.0.saturating_add(time);
+                let slot = &mut reached[outlook.group.end][segment + 1];
+                if open.0 < slot.time {
+                    *slot = Reached { time: open.0, last: Some((number, open.1)) };
+                }
+            }
+        }
+        reached
+    }
+
+    fn until(&self, reached: &[Vec<Reached>], card: usize) -> Vec<u64> {
+        let least = |placed: usize| reached[..=card].iter().map(|row| row[placed].time).min().unwrap_or(u64::MAX);
+        (0..=self.classes.len()).map(least).collect()
+    }
+
+    /// By card, for each number of segments: what chains still take that go on no earlier than there, the message included.
+    fn backward(&self) -> Vec<Vec<u64>> {
+        let segments = self.classes.len();
+        let mut ahead = vec![vec![u64::MAX; segments + 1]; self.cards + 2];
+        let mut groups = self.groups.iter().rev().peekable();
+        for start in (0..=self.cards).rev() {
+            ahead[start] = ahead[start + 1].clone();
+            ahead[start][segments] = 0;
+            while let Some(outlook) = groups.next_if(|outlook| outlook.group.start == start) {
+                let mut open = u64::MAX;
+                for (segment, &class) in self.classes.iter().enumerate().rev() {
+                    open = open.min(ahead[outlook.group.end][segment + 1]);
+                    open = outlook.least[class].map_or(u64::MAX, |time| open.saturating_add(time));
+                    let message = if segment == 0 { 0 } else { self.hop.saturating_add(outlook.spread) };
+                    let slot = &mut ahead[start][segment];
+                    *slot = (*slot).min(open.saturating_add(message));
+                }
+            }
+        }
+        ahead
+    }
+}
+
+/// By card, for each number of segments: the least of all chains whose last group ends no later.
+fn earliest(reached: &[Vec<Reached>]) -> Vec<Vec<u64>> {
+    let mut least: Vec<Vec<u64>> = Vec::new();
+    for row in reached {
+        let before = least.last();
+        let one = |(placed, reached): (usize, &Reached)| before.map_or(u64::MAX, |row| row[placed]).min(reached.time);
+        let row = row.iter().enumerate().map(one).collect();
+        least.push(row);
+    }
+    least
+}
+
+/// Size, and part of the largest sum of memory rates that a group of the size could have.
+fn part(space: &Space<'_>, group: &Interval) -> (usize, u64) {
+    let rate = |card: usize| space.costs.kind(SailId(card as u16)).bandwidth.0;
+    let fastest = (0..space.cards).map(rate).max().unwrap_or(1).max(1);
+    let mean = group.clone().map(|card| u128::from(rate(card)) * u128::from(PARTS)).sum::<u128>() / group.len() as u128;
+    (group.len(), (mean / u128::from(fastest)) as u64)
+}
+
+pub(crate) fn company(space: &Space<'_>, group: &Interval) -> Company {
+    let kinds = || group.clone().map(|card| space.costs.kind(SailId(card as u16)));
+    let flops = kinds().map(|kind| kind.compute.fastest());
+    Company {
+        group: sails(group),
+        memory: BytesPerSecond(kinds().map(|kind| kind.bandwidth.0).fold(0, u64::saturating_add)),
+        fastest: BytesPerSecond(kinds().map(|kind| kind.bandwidth.0).max().unwrap_or(0)),
+        arithmetic: flops.collect::<Option<Vec<FlopsPerSecond>>>().and_then(|rates| rates.into_iter().max()),
+        overhead: kinds().map(|kind| kind.overhead).min().unwrap_or_default(),
+    }
+}
+
+/// By class, what one segment takes at least on any such group.
+fn bounds(space: &Space<'_>, company: &Company) -> Vec<Option<u64>> {
+    let (prefill, decode) = space.costs.request.weights();
+    let weights = [prefill.saturating_mul(space.costs.request.chunks()), decode];
+    let one = |repertoire: &Repertoire| {
+        let tables = floors(&repertoire.choices, &repertoire.rates, space.costs, company);
+        let least = Walk { trellis: &repertoire.trellis, tables: &tables, weights }.ahead().whole();
+        least.possible().then_some(least.objective)
+    };
+    space.repertoires.iter().map(one).collect()
+}
