@@ -2,19 +2,18 @@
 //! side, against the engines and the integer
 //! program.
 
+use crate::checks::repertoires;
 use crate::dynamic;
 use crate::pace::{Pace, Toll};
 use crate::pins::Limits;
 use crate::program;
-use crate::repertoire::Repertoire;
-use crate::saturate::saturate;
 use crate::space::{Interval, Scope, Space};
 use crate::stage::Counts;
 use crate::{assemble, dynamic::wanted, replicas};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::{CostModel, parse_fleet};
-use sailplan_ir::{ClassId, Fleet, Model, Objective, Picoseconds, Rate, Request, SailId, Verified, Verify};
+use sailplan_ir::{Fleet, Model, Objective, Picoseconds, Rate, Request, SailId, Verified, Verify};
 use std::collections::BTreeMap;
 
 /// Tolls of all mixes that fit, by group and segments.
@@ -145,15 +144,6 @@ pub(crate) fn model(layers: u32, more: &str) -> Verified<Model> {
          context: 512, norm_epsilon: 1e-5, rope_base: 1e4, tied: false, dtypes: Dtypes(default: Q4_0))"
     );
     sailplan_models::from_ron("r.ron", &text).unwrap().model
-}
-
-pub(crate) fn repertoires(model: &Model, costs: &CostModel<'_>) -> Vec<Repertoire> {
-    let classes = model.classes.iter().enumerate();
-    let one = |(index, class): (usize, &sailplan_ir::LayerClass)| {
-        let choices = saturate(&class.template, class.name == "head").unwrap();
-        Repertoire::new(ClassId(index as u32), choices, costs).unwrap()
-    };
-    classes.map(one).collect()
 }
 
 /// One case: (objective, tokens in a chunk, requests in flight).

@@ -64,7 +64,7 @@ fn request(objective: Objective) -> Verified<Request> {
     Request { prompt: 64, generate: 16, context: 128, objective, ..Request::default() }.verify().unwrap()
 }
 
-fn repertoires(model: &Model, costs: &CostModel<'_>) -> Vec<Repertoire> {
+pub(crate) fn repertoires(model: &Model, costs: &CostModel<'_>) -> Vec<Repertoire> {
     let classes = model.classes.iter().enumerate();
     let one = |(index, class): (usize, &sailplan_ir::LayerClass)| {
         let choices = saturate(&class.template, class.name == "head").unwrap();

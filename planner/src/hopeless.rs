@@ -1,6 +1,7 @@
 //! Tests only: nothing is lost where hopeless groups are left out, and no price is below its floor.
 
-use crate::brute::{fleet, model, repertoires};
+use crate::brute::{fleet, model};
+use crate::checks::repertoires;
 use crate::pins::Limits;
 use crate::price::Site;
 use crate::prospect::company;

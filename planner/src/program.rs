@@ -126,8 +126,18 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Solved, String> {
     Ok(Solved { columns, rows: count, stages })
 }
 
-/// Points for so many segments of each class on one group, as a program of its own; `None` when they do not fit.
+/// Points for so many segments of each class on one group, as a program of its own, solved once; `None` when they do not fit.
 pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Result<Option<Counts>, String> {
+    let key = (space.key(group), wanted.to_vec());
+    if let Some(known) = space.mixed.borrow().get(&key) {
+        return Ok(known.clone());
+    }
+    let found = mix_anew(space, group, wanted)?;
+    space.mixed.borrow_mut().insert(key, found.clone());
+    Ok(found)
+}
+
+fn mix_anew(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Result<Option<Counts>, String> {
     let first = |class: usize| space.model.segments.iter().position(|segment| segment.class.index() == class);
     let run = |(class, &count): (usize, &u64)| {
         let start = first(class)?;

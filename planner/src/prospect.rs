@@ -2,6 +2,7 @@
 //! walk, the fastest point of a group takes many and more to price, and of the intervals of a long order of unlike cards
 //! most are hopeless: a chain through them takes longer, even so, than another one that is known.
 
+use crate::dynamic::Cut;
 use crate::paths::Walk;
 use crate::program;
 use crate::repertoire::Repertoire;
@@ -85,8 +86,8 @@ impl Prospects {
         }
     }
 
-    /// The chain that takes least by what is known: groups and their segments.
-    pub(crate) fn shortest(&self) -> Option<Vec<(Interval, Interval)>> {
+    /// The chain that takes least by what is known.
+    pub(crate) fn shortest(&self) -> Option<Vec<Cut>> {
         let reached = self.forward();
         let segments = self.classes.len();
         let ends = (1..=self.cards).filter(|&end| reached[end][segments].time < u64::MAX);
@@ -95,7 +96,7 @@ impl Prospects {
         let mut chain = Vec::new();
         while let Some((number, first)) = reached[end][placed].last {
             let group = &self.groups[number].group;
-            chain.push((group.clone(), first..placed));
+            chain.push(Cut { group: group.clone(), segments: first..placed });
             placed = first;
             // The best of the groups that end no later than this one starts.
             end = (0..=group.start).min_by_key(|&end| reached[end][placed].time)?;
@@ -104,23 +105,12 @@ impl Prospects {
         Some(chain)
     }
 
-    /// For each group, for each class, whether a chain with a segment of the class on the group may take no longer than `most`.
-    pub(crate) fn promising(&self, most: Picoseconds) -> Vec<(Interval, Vec<bool>)> {
-        let (forward, back) = (earliest(&self.forward()), self.backward());
-        let one = |outlook: &Outlook| {
-            let ahead = &back[outlook.group.end];
-            let through = self.with(outlook, &forward[outlook.group.start], ahead);
-            (outlook.group.clone(), through.into_iter().map(|time| time <= most.0).collect())
-        };
-        self.groups.iter().map(one).collect()
-    }
-
-    /// For each group the least time of a chain through it.
-    pub(crate) fn through(&self) -> Vec<(Interval, Picoseconds)> {
+    /// For each group, by class, the least time of a chain with a segment of the class on the group.
+    pub(crate) fn through(&self) -> Vec<(Interval, Vec<Picoseconds>)> {
         let (forward, back) = (earliest(&self.forward()), self.backward());
         let one = |outlook: &Outlook| {
             let times = self.with(outlook, &forward[outlook.group.start], &back[outlook.group.end]);
-            (outlook.group.clone(), Picoseconds(times.into_iter().min().unwrap_or(u64::MAX)))
+            (outlook.group.clone(), times.into_iter().map(Picoseconds).collect())
         };
         self.groups.iter().map(one).collect()
     }
@@ -150,8 +140,12 @@ impl Prospects {
 
     /// Until a group has the value that its first segment takes.
     fn arriving(&self, outlook: &Outlook, first: usize, before: &[u64]) -> u64 {
-        let message = if first == 0 { 0 } else { self.hop.saturating_add(outlook.spread) };
-        before[first].saturating_add(message)
+        before[first].saturating_add(self.message(outlook, first))
+    }
+
+    /// The value that a group's first segment takes: from the host, or from a stage before.
+    fn message(&self, outlook: &Outlook, first: usize) -> u64 {
+        if first == 0 { 0 } else { self.hop.saturating_add(outlook.spread) }
     }
 
     /// By card, for each number of segments: the chains whose last group ends there.
@@ -201,9 +195,8 @@ impl Prospects {
                 for (segment, &class) in self.classes.iter().enumerate().rev() {
                     open = open.min(ahead[outlook.group.end][segment + 1]);
                     open = outlook.least[class].map_or(u64::MAX, |time| open.saturating_add(time));
-                    let message = if segment == 0 { 0 } else { self.hop.saturating_add(outlook.spread) };
                     let slot = &mut ahead[start][segment];
-                    *slot = (*slot).min(open.saturating_add(message));
+                    *slot = (*slot).min(open.saturating_add(self.message(outlook, segment)));
                 }
             }
         }

@@ -10,12 +10,14 @@ use crate::pins::Limits;
 use crate::prospect::{self, Prospects};
 use crate::repertoire::Repertoire;
 use crate::saturate::Choices;
+use crate::stage::Counts;
 use crate::stream::twins;
 use crate::table::PriceTable;
 use sailplan_cost_model::{CostModel, Phase};
 use sailplan_ir::{
     Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Request, Role, SailId, Verified,
 };
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -108,6 +110,8 @@ pub(crate) struct Space<'a> {
     fronts: BTreeMap<Bounds, Vec<Vec<Point>>>,
     /// What a group has that was not looked at.
     nothing: Vec<Vec<Point>>,
+    /// Exact mixes that were asked for, by group and by segments of each class.
+    pub(crate) mixed: RefCell<Mixed>,
 }
 
 /// An interval as an ordered key.
@@ -115,6 +119,8 @@ type Bounds = (usize, usize);
 
 /// Which classes are looked at on which groups.
 type Wanted<'a> = Option<&'a dyn Fn(Bounds, usize) -> bool>;
+
+type Mixed = BTreeMap<(Bounds, Vec<u64>), Option<Counts>>;
 
 type Told<'a> = Option<&'a dyn Fn(Progress)>;
 
@@ -174,6 +180,7 @@ impl<'a> Space<'a> {
             only: only.map(|only| only.into_iter().map(|group| (group.start, group.end)).collect()),
             fronts,
             nothing: repertoires.iter().map(|_| Vec::new()).collect(),
+            mixed: RefCell::default(),
         };
         space.replicas &= whole.times(2) <= space.room(&(0..cards));
         space.twins = space.same_kinds();
@@ -237,10 +244,12 @@ impl<'a> Space<'a> {
         let mut best = Picoseconds::NEVER;
         for _ in 0..ROUNDS {
             let Some(chain) = prospects.shortest() else { break };
-            let groups: Vec<Interval> = chain.iter().map(|stage| stage.0.clone()).collect();
+            let groups: Vec<Interval> = chain.iter().map(|cut| cut.group.clone()).collect();
             let news = groups.iter().any(|group| !self.fronts.contains_key(&self.key(group)));
             self.fill(&groups, None, None)?;
-            best = best.min(self.time(&chain).unwrap_or(Picoseconds::NEVER));
+            if let Some(stages) = assemble::fill(self, &chain) {
+                best = best.min(assemble::sum(self, &stages));
+            }
             if !news {
                 break;
             }
@@ -249,25 +258,16 @@ impl<'a> Space<'a> {
                 Some(front.iter().map(|points| points.first().map(|point| point.objective)).collect())
             });
         }
-        let promising = prospects.promising(best);
-        let mut classes: BTreeMap<Bounds, Vec<bool>> = BTreeMap::new();
-        for (group, promising) in &promising {
-            let known = classes.entry(self.key(group)).or_insert_with(|| vec![false; promising.len()]);
-            known.iter_mut().zip(promising).for_each(|(known, &one)| *known |= one);
-        }
-        let groups: Vec<Interval> = promising.into_iter().map(|(group, _)| group).collect();
-        self.fill(&groups, Some(&|key, class| classes[&key][class]), progress)
+        let through = self.least_through(&prospects);
+        self.fill(&self.groups(), Some(&|key, class| through[&key][class] <= best), progress)
     }
 
     /// Where memory binds: groups in the order of the least time of a chain through them, until that is more than a chain takes
     /// that was found on those before. Each time twice as many are looked at before a chain is looked for.
     fn fill_in_order(&mut self, progress: Told<'_>) -> Result<(), String> {
-        let mut order: BTreeMap<Bounds, Picoseconds> = BTreeMap::new();
-        for (group, least) in Prospects::new(self).through() {
-            let known = order.entry(self.key(&group)).or_insert(Picoseconds::NEVER);
-            *known = least.min(*known);
-        }
-        let mut order: Vec<(Picoseconds, Bounds)> = order.into_iter().map(|(key, least)| (least, key)).collect();
+        let through = self.least_through(&Prospects::new(self)).into_iter();
+        let least = |times: Vec<Picoseconds>| times.into_iter().min().unwrap_or(Picoseconds::NEVER);
+        let mut order: Vec<(Picoseconds, Bounds)> = through.map(|(key, times)| (least(times), key)).collect();
         order.sort_unstable();
         let (mut known, mut batch, mut best) = (0, 4, Picoseconds::NEVER);
         while order.get(known).is_some_and(|next| next.0 <= best) {
@@ -284,20 +284,14 @@ impl<'a> Space<'a> {
         Ok(())
     }
 
-    /// The time of a chain whose groups have their points.
-    fn time(&self, chain: &[(Interval, Interval)]) -> Option<Picoseconds> {
-        let mut time = Picoseconds(0);
-        for (place, (group, segments)) in chain.iter().enumerate() {
-            if let Some((before, _)) = place.checked_sub(1).map(|before| &chain[before]) {
-                let message = self.message(SailId(before.end as u16 - 1), SailId(group.start as u16));
-                let spread = self.broadcast(group);
-                time += self.weighted(message.prefill + spread.prefill, message.decode + spread.decode);
-            }
-            for segment in &self.model.segments[segments.clone()] {
-                time += self.front(group)[segment.class.index()].first()?.objective;
-            }
+    /// By class, the least time of a chain through any of the groups that cost the same.
+    fn least_through(&self, prospects: &Prospects) -> BTreeMap<Bounds, Vec<Picoseconds>> {
+        let mut least: BTreeMap<Bounds, Vec<Picoseconds>> = BTreeMap::new();
+        for (group, times) in prospects.through() {
+            let known = least.entry(self.key(&group)).or_insert_with(|| vec![Picoseconds::NEVER; times.len()]);
+            known.iter_mut().zip(times).for_each(|(known, time)| *known = time.min(*known));
         }
-        Some(time)
+        least
     }
 
     fn points(&mut self, repertoire: &Repertoire, group: &[SailId]) -> Result<Vec<Point>, String> {
