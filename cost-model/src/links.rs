@@ -2,7 +2,8 @@
 //! along a message's path plus the largest (bytes on a medium / its rate), so contention falls out of counting.
 
 use sailplan_ir::{
-    Algorithm, Bytes, BytesPerSecond, Fleet, FleetWire, Links, Message, Pattern, Picoseconds, Routes, SailId, Step,
+    Algorithm, Bytes, BytesPerSecond, Fleet, FleetWire, Links, Message, Pattern, Picoseconds, Round, Routes, SailId,
+    Traffic,
 };
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -145,35 +146,25 @@ impl Collectives {
         if let Some(known) = profiles.known.borrow().get(&key) {
             return known.clone();
         }
-        let schedule = pattern.schedule(algorithm, group.len());
-        let made = schedule.map(|steps| Rc::new(self.profiled(profiles, &steps, group, pattern.chunks(group.len()))));
+        let steps = |round: Round| self.steps(profiles, group, round, pattern.chunks(group.len()));
+        let rounds = pattern.rounds(algorithm, group.len());
+        let made = rounds.map(|rounds| Rc::new(rounds.into_iter().map(steps).collect()));
         profiles.known.borrow_mut().insert(key, made.clone());
         made
     }
 
-    /// The profile of a schedule whose buffer is cut into `chunks`.
-    fn profiled(&self, profiles: &Profiles, steps: &[Step], group: &[SailId], chunks: usize) -> Profile {
-        let mut profile: Profile = Vec::new();
-        let mut before: Option<&Step> = None;
-        for step in steps {
-            match profile.last_mut() {
-                Some(last) if before.is_some_and(|before| same_traffic(before, step)) => last.count += 1,
-                _ => profile.push(self.step(profiles, group, step, chunks)),
+    /// Equal steps of a schedule whose buffer is cut into `chunks`.
+    fn steps(&self, profiles: &Profiles, group: &[SailId], round: Round, chunks: usize) -> StepProfile {
+        let one = match round.traffic {
+            Traffic::Messages(messages) => self.meter.borrow_mut().step(&self.routes, group, &messages, chunks),
+            Traffic::Exchange(each) => {
+                let one = profiles.exchange.get_or_init(|| self.meter.borrow_mut().exchange(&self.routes, group));
+                let sent = Load::of(each, chunks);
+                let scaled = |&(rate, load): &(BytesPerSecond, Load)| (rate, sent.times(load.chunks));
+                StepProfile { count: 1, latency: one.latency, loads: one.loads.iter().map(scaled).collect() }
             }
-            before = Some(step);
-        }
-        profile
-    }
-
-    fn step(&self, profiles: &Profiles, group: &[SailId], messages: &[Message], chunks: usize) -> StepProfile {
-        let measure =
-            |load: &dyn Fn(&Message) -> Load| self.meter.borrow_mut().step(&self.routes, group, messages, load);
-        let Some(sent) = exchanged(messages, group.len(), chunks) else {
-            return measure(&|message| Load::of(message, chunks));
         };
-        let one = profiles.exchange.get_or_init(|| measure(&|_| Load { chunks: 1, wholes: 0 }));
-        let scaled = |&(rate, load): &(BytesPerSecond, Load)| (rate, sent.times(load.chunks));
-        StepProfile { count: 1, latency: one.latency, loads: one.loads.iter().map(scaled).collect() }
+        StepProfile { count: round.steps, ..one }
     }
 }
 
@@ -191,54 +182,58 @@ struct Meter {
 }
 
 impl Meter {
-    fn step(
-        &mut self,
-        routes: &Routes,
-        group: &[SailId],
-        messages: &[Message],
-        load: &dyn Fn(&Message) -> Load,
-    ) -> StepProfile {
-        let many = messages.len() > MANY * routes.vertices();
-        let latency = if many {
-            self.together(routes, group, messages, load)
+    /// A step of messages of a buffer that is cut into `chunks`.
+    fn step(&mut self, routes: &Routes, group: &[SailId], messages: &[Message], chunks: usize) -> StepProfile {
+        let latency = if messages.len() > MANY * routes.vertices() {
+            self.together(routes, group, messages, chunks)
         } else {
             let walk = |message: &Message| {
                 let wires = routes.path(group[message.from].index(), group[message.to].index());
-                wires.map(|wire| self.carry(wire, load(message))).sum()
+                let load = Load::of(message.chunks.count(), chunks);
+                wires.map(|wire| self.carry(wire, load)).sum()
             };
             messages.iter().map(walk).max().unwrap_or_default()
         };
         StepProfile { count: 1, latency, loads: self.fullest() }
     }
 
-    /// Many messages: those to one card flow together down the tree of its paths, so that each wire is visited once.
-    fn together(
-        &mut self,
-        routes: &Routes,
-        group: &[SailId],
-        messages: &[Message],
-        load: &dyn Fn(&Message) -> Load,
-    ) -> Picoseconds {
-        let mut to_each: Vec<Vec<&Message>> = vec![Vec::new(); group.len()];
-        messages.iter().for_each(|message| to_each[message.to].push(message));
-        let mut longest = Picoseconds(0);
-        for (to, messages) in to_each.iter().enumerate().filter(|(_, messages)| !messages.is_empty()) {
-            let to = group[to].index();
-            let mut flows = vec![Load::default(); routes.vertices()];
-            messages.iter().for_each(|message| flows[group[message.from].index()].add(load(message)));
-            for (at, wire) in routes.towards(to).rev() {
-                let flow = std::mem::take(&mut flows[at]);
-                if flow != Load::default() {
-                    self.carry(wire, flow);
-                    flows[wire.to].add(flow);
-                }
-            }
-            let mut along = vec![Picoseconds(0); routes.vertices()];
-            routes.towards(to).for_each(|(at, wire)| along[at] = along[wire.to] + wire.latency);
-            let latest = messages.iter().map(|message| along[group[message.from].index()]).max();
-            longest = longest.max(latest.unwrap_or_default());
+    /// Many messages, those to one card together.
+    fn together(&mut self, routes: &Routes, group: &[SailId], messages: &[Message], chunks: usize) -> Picoseconds {
+        let mut to_each: Vec<Vec<(usize, Load)>> = vec![Vec::new(); group.len()];
+        for message in messages {
+            to_each[message.to].push((group[message.from].index(), Load::of(message.chunks.count(), chunks)));
         }
-        longest
+        let to_each = group.iter().zip(to_each).filter(|(_, senders)| !senders.is_empty());
+        to_each.map(|(to, senders)| self.gather(routes, to.index(), &senders)).max().unwrap_or_default()
+    }
+
+    /// One chunk from every rank to every other.
+    fn exchange(&mut self, routes: &Routes, group: &[SailId]) -> StepProfile {
+        let one = Load { chunks: 1, wholes: 0 };
+        let mut latency = Picoseconds(0);
+        for to in group {
+            let others = group.iter().filter(|from| *from != to);
+            let senders: Vec<(usize, Load)> = others.map(|from| (from.index(), one)).collect();
+            latency = latency.max(self.gather(routes, to.index(), &senders));
+        }
+        StepProfile { count: 1, latency, loads: self.fullest() }
+    }
+
+    /// Messages from several cards to one flow together down the tree of its paths, so that each wire is visited once; what
+    /// the latest of them takes to cross its wires.
+    fn gather(&mut self, routes: &Routes, to: usize, senders: &[(usize, Load)]) -> Picoseconds {
+        let mut flows = vec![Load::default(); routes.vertices()];
+        senders.iter().for_each(|&(from, load)| flows[from].add(load));
+        for (at, wire) in routes.towards(to).rev() {
+            let flow = std::mem::take(&mut flows[at]);
+            if flow != Load::default() {
+                self.carry(wire, flow);
+                flows[wire.to].add(flow);
+            }
+        }
+        let mut along = vec![Picoseconds(0); routes.vertices()];
+        routes.towards(to).for_each(|(at, wire)| along[at] = along[wire.to] + wire.latency);
+        senders.iter().map(|&(from, _)| along[from]).max().unwrap_or_default()
     }
 
     /// Puts a load on a wire's medium; what it takes to cross.
@@ -265,26 +260,10 @@ impl Meter {
     }
 }
 
-/// Whether two steps send as much between the same ranks, so that one profile serves both.
-fn same_traffic(a: &[Message], b: &[Message]) -> bool {
-    let traffic = |message: &Message| (message.from, message.to, message.chunks.count());
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| traffic(a) == traffic(b))
-}
-
-/// What each message carries when every rank sends as much to every other, in order of sender and receiver.
-fn exchanged(messages: &[Message], ranks: usize, chunks: usize) -> Option<Load> {
-    let first = messages.first().filter(|_| messages.len() == ranks * (ranks - 1))?;
-    let pairs = (0..ranks).flat_map(|from| (0..ranks).filter(move |&to| to != from).map(move |to| (from, to)));
-    let same = |(message, pair): (&Message, (usize, usize))| {
-        (message.from, message.to) == pair && message.chunks.count() == first.chunks.count()
-    };
-    messages.iter().zip(pairs).all(same).then(|| Load::of(first, chunks))
-}
-
 impl Load {
     /// A message with all the chunks is the whole buffer, which near-equal chunks together are larger than.
-    fn of(message: &Message, chunks: usize) -> Self {
-        match message.chunks.count() {
+    fn of(count: usize, chunks: usize) -> Self {
+        match count {
             count if count == chunks => Self { chunks: 0, wholes: 1 },
             count => Self { chunks: count as u64, wholes: 0 },
         }
@@ -328,10 +307,10 @@ mod tests {
                 for pattern in [Pattern::AllToAll, Pattern::from(sailplan_ir::CollectiveKind::AllReduce)] {
                     for &algorithm in pattern.algorithms() {
                         for step in pattern.schedule(algorithm, group.len()).into_iter().flatten() {
-                            let load = |message: &Message| Load::of(message, pattern.chunks(group.len()));
-                            let walked = collectives.meter.borrow_mut().step(routes, &group, &step, &load);
+                            let chunks = pattern.chunks(group.len());
+                            let walked = collectives.meter.borrow_mut().step(routes, &group, &step, chunks);
                             let mut meter = collectives.meter.borrow_mut();
-                            let latency = meter.together(routes, &group, &step, &load);
+                            let latency = meter.together(routes, &group, &step, chunks);
                             let sorted = |mut loads: Vec<(BytesPerSecond, Load)>| {
                                 loads.sort_by_key(|(rate, load)| (rate.0, load.chunks, load.wholes));
                                 loads

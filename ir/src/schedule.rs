@@ -50,6 +50,11 @@ fn reduce(from: usize, to: usize, chunks: Chunks) -> Message {
     Message { from, to, chunks, with: Use::Reduce }
 }
 
+/// What every step of a ring sends, one chunk to the next rank.
+pub(crate) fn ring_step(ranks: usize) -> Step {
+    (0..ranks).map(|from| copy(from, (from + 1) % ranks, Chunks::one(from))).collect()
+}
+
 /// After n−1 steps rank r holds the sum of chunk r.
 fn ring_scatter(ranks: usize) -> Vec<Step> {
     let chunk = |step: usize, from: usize| Chunks::one((from + 2 * ranks - step - 1) % ranks);
