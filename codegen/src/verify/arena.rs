@@ -27,7 +27,7 @@ pub(crate) fn united(mut extents: Vec<Extent>) -> Vec<Extent> {
 }
 
 /// Who wrote each place of an arena last.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Writers(BTreeMap<u64, (u64, usize)>);
 
 impl Writers {

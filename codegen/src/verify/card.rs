@@ -25,6 +25,8 @@ pub(crate) enum State {
     Receiving(SailId, u32),
     /// For its group.
     Meeting,
+    /// For its group, at the beginning of a layer.
+    Turning,
     Done,
     Failed,
 }
@@ -32,16 +34,18 @@ pub(crate) enum State {
 /// One card.
 pub(crate) struct Card<'a> {
     pub(crate) sail: &'a SailPlan,
-    held: &'a Holdings<'a>,
+    pub(crate) held: &'a Holdings<'a>,
     pub(crate) script: &'a Script<'a>,
     pub(crate) cursor: Cursor,
     pub(crate) state: State,
-    values: Vec<Option<Value>>,
-    writers: Writers,
+    pub(crate) values: Vec<Option<Value>>,
+    pub(crate) writers: Writers,
     /// The staging area: which layer's shard came to a place last.
     staged: Writers,
     /// For each resident and layer, whether the step's rows were appended.
     pub(crate) appended: Vec<Vec<bool>>,
+    /// The last segment of which it made a value.
+    pub(crate) reach: u32,
 }
 
 /// Rows, columns and type of a buffer.
@@ -70,6 +74,7 @@ impl<'a> Card<'a> {
             writers: Writers::default(),
             staged: Writers::default(),
             appended: held.residents.iter().map(layers).collect(),
+            reach: 0,
         }
     }
 
@@ -147,6 +152,7 @@ impl<'a> Card<'a> {
         }
         self.writers.write(place.extent);
         self.values[buffer] = Some(value);
+        self.reach = self.reach.max(value.segment);
         Ok(())
     }
 
@@ -213,6 +219,7 @@ impl<'a> Card<'a> {
             (Operand::Buffer(buffer), None) => self.write(logical, buffer, value),
             (Operand::Resident(..), Some((resident, place))) if out.resident(layer) == cache => {
                 self.appended[resident][place] = true;
+                self.reach = self.reach.max(value.segment);
                 Ok(())
             }
             _ => Err(format!("{} writes to the wrong place", op.row().name)),

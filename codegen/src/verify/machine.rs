@@ -6,6 +6,7 @@ use super::holdings::Holdings;
 use super::model::Logical;
 use super::problem;
 use super::script::{Scripts, Step};
+use super::steady::Turn;
 use super::trace::Trace;
 use super::value::{Held, Span, Value, tile};
 use crate::Plan;
@@ -57,6 +58,8 @@ pub(crate) struct Machine<'a> {
     tags: BTreeSet<(SailId, SailId, u32)>,
     /// Cards of each stage that wait for their group.
     waiting: BTreeMap<u32, usize>,
+    /// Groups on their way through the layers of a block, by stage and block.
+    pub(crate) turns: BTreeMap<(u32, usize), Turn>,
     /// Columns of the logits that the host has of each replica.
     logits: BTreeMap<u32, Vec<Span>>,
     found: Diagnostics,
@@ -82,6 +85,7 @@ impl<'a> Machine<'a> {
             mail: Mail::new(),
             tags: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            turns: BTreeMap::new(),
             logits: BTreeMap::new(),
             found: Diagnostics::default(),
             traces: None,
@@ -117,7 +121,14 @@ impl<'a> Machine<'a> {
                 return woken;
             };
             let Some(step) = block.steps.get(card.cursor.step) else {
+                let block = card.cursor.block;
                 self.cards[number].next_layer();
+                if self.cards[number].cursor.block == block {
+                    match self.turn(number) {
+                        Some(wakes) => woken.extend(wakes),
+                        None => return woken,
+                    }
+                }
                 continue;
             };
             let layer = block.layers.as_ref().map(|_| card.cursor.layer);
@@ -197,8 +208,7 @@ impl<'a> Machine<'a> {
             return Ok(None);
         }
         *waiting = 0;
-        let group = &self.cards[number].sail.group;
-        let group: Vec<usize> = group.iter().filter_map(|sail| self.index.get(sail).copied()).collect();
+        let group = self.group(number);
         self.meet(&group)?;
         for &member in &group {
             if let Some(step) = self.cards[member].before() {
@@ -208,6 +218,16 @@ impl<'a> Machine<'a> {
             self.cards[member].cursor.step += 1;
         }
         Ok(Some(group.into_iter().filter(|&member| member != number).collect()))
+    }
+
+    /// The cards of a card's group.
+    pub(crate) fn group(&self, number: usize) -> Vec<usize> {
+        self.cards[number].sail.group.iter().filter_map(|sail| self.index.get(sail).copied()).collect()
+    }
+
+    /// Whether what each card does is written down.
+    pub(crate) fn traced(&self) -> bool {
+        self.traces.is_some()
     }
 
     pub(crate) fn logical(&self) -> &'a Logical {
@@ -276,10 +296,9 @@ impl<'a> Machine<'a> {
         let card = &self.cards[number];
         match card.state {
             State::Receiving(peer, tag) => Some(format!("waits for {peer} to send with tag {tag}, for ever")),
-            State::Meeting => {
-                let elsewhere = |sail: &&SailId| {
-                    self.index.get(sail).is_none_or(|&other| self.cards[other].state != State::Meeting)
-                };
+            State::Meeting | State::Turning => {
+                let elsewhere =
+                    |sail: &&SailId| self.index.get(sail).is_none_or(|&other| self.cards[other].state != card.state);
                 let missing: Vec<String> = card.sail.group.iter().filter(elsewhere).map(ToString::to_string).collect();
                 Some(format!("waits for {} to take part, for ever", missing.join(", ")))
             }

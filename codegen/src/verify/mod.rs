@@ -9,7 +9,8 @@
 //! 4. Every instruction stands for itself: its names exist, its sizes are right, its collective can be done.
 //! 5. Both programs of all cards are run together over abstract values. Each buffer holds a logical tensor, whole, cut
 //!    or as a partial sum; an instruction is legal when the model has an operator that makes its result from its
-//!    operands; a streamed weight is one of them while the layer's own shard is in its place. In the end the host has all logits, once
+//!    operands; a streamed weight is one of them while the layer's own shard is in its place. Layers in
+//!    which a group would do once more what it just did are not run. In the end the host has all logits, once
 //!    from each replica, and no value went from one replica to another.
 
 mod arena;
@@ -25,6 +26,7 @@ mod model;
 mod pins;
 mod roster;
 mod script;
+mod steady;
 mod trace;
 mod value;
 

@@ -180,6 +180,12 @@ impl Logical {
         nodes.find(|node| node.op.appends()).map(|node| node.output.0)
     }
 
+    /// Whether what one tensor is to a segment the other is to another segment of the same class.
+    pub(crate) fn stand_alike(&self, (segment, one): (u32, u32), (later, other): (u32, u32)) -> bool {
+        let globals = |segment: u32| &self.segments[segment as usize].globals;
+        globals(segment).iter().zip(globals(later)).all(|(a, b)| (*a == Some(one)) == (*b == Some(other)))
+    }
+
     /// The token ids of the step.
     pub(crate) fn tokens(&self) -> Option<Value> {
         let class = &self.classes[self.segments.first()?.class];

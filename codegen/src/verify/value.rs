@@ -63,6 +63,12 @@ impl Sums {
         Some(self)
     }
 
+    /// The same of a later segment.
+    fn later(self, by: u32) -> Self {
+        let later = |terms: Terms| Terms { of: (terms.of.0 + by, terms.of.1), ..terms };
+        Self(self.0.map(|terms| terms.map(later)))
+    }
+
     /// Whether these contributions, one of each card, add up.
     pub(crate) fn complete(all: &[Self]) -> bool {
         let Some(first) = all.first() else { return false };
@@ -128,6 +134,15 @@ impl Value {
 
     pub(crate) fn with(self, held: Held) -> Self {
         Self { held, ..self }
+    }
+
+    /// The same of a later segment.
+    pub(crate) fn later(self, by: u32) -> Self {
+        let held = match self.held {
+            Held::Partial(sums) => Held::Partial(sums.later(by)),
+            held => held,
+        };
+        Self { segment: self.segment + by, held, ..self }
     }
 
     pub(crate) fn same_tensor(self, other: Self) -> bool {

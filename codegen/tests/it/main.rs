@@ -13,6 +13,7 @@ mod placements;
 mod proof;
 mod refusals;
 mod small;
+mod steady;
 mod text;
 mod variants;
 mod whole;
