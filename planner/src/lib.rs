@@ -81,6 +81,8 @@ pub struct Config<'a> {
     pub family: Family,
     /// Solve the placement program whatever its size.
     pub prove: bool,
+    /// Solve no placement program where the engine is exact and nobody asks for a proof: for placements that are compared and not kept.
+    pub sparing: bool,
     /// Let weights of layers stay on the host and come at every step, where they do not fit.
     pub stream: bool,
     /// What the placement must keep to.
@@ -228,7 +230,10 @@ impl Ground<'_> {
         let placement = if several && !self.effort.engine_only {
             self.several(&mut space, engine, &mut search, (exact, bound))?
         } else {
-            let proven = self.program(&space, &mut search)?;
+            let value = |stages: &Vec<Filled>| assemble::assemble(&space, stages).estimate.objective;
+            let settled = exact || engine.as_ref().is_some_and(|stages| value(stages) <= bound);
+            let spared = settled && config.sparing && !config.prove;
+            let proven = if spared { None } else { self.program(&space, &mut search)? };
             decide(&space, engine, proven, (exact, bound))?
         };
         let placement = placement.ok_or_else(|| no_plan(&space))?;
@@ -262,8 +267,10 @@ impl Ground<'_> {
         search: &mut Search,
         known: (bool, Picoseconds),
     ) -> Result<Option<Placement>, PlaceError> {
-        let confirmed = match engine.as_ref().filter(|_| known.0) {
-            Some(stages) => replicas::confirm(space, stages, self.effort.config.prove).map_err(PlaceError::Internal)?,
+        let config = self.effort.config;
+        let asked = known.0 && (config.prove || !config.sparing);
+        let confirmed = match engine.as_ref().filter(|_| asked) {
+            Some(stages) => replicas::confirm(space, stages, config.prove).map_err(PlaceError::Internal)?,
             None => None,
         };
         let mut placement = decide(space, engine, None, known)?;

@@ -100,7 +100,7 @@ impl<'a> Solver<'a> {
         let mut pins = self.plan.pins.clone();
         pins.extend(demand.map(|demand| Pin { name: demand.to_string(), demand, place: None }));
         let costs = CostModel::new(fleet, request);
-        let config = Config { stream: self.stream, pins: &pins, ..Config::default() };
+        let config = Config { stream: self.stream, pins: &pins, sparing: true, ..Config::default() };
         match place(&self.model, &costs, config) {
             Ok(outcome) => Ok(Some(outcome.placement)),
             Err(PlaceError::NoPlan(_)) => Ok(None),
