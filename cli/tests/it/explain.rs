@@ -55,7 +55,8 @@ fn afresh(problem: &[&str], figure: &str, value: &str) -> String {
 }
 
 /// Five percent before a tipping point the structure is today's, five percent behind it is the one that is named. Cards that
-/// are nearly full go through several structures within five percent.
+/// are nearly full go through several structures within five percent: of memory and context, the two values that are named
+/// have the two structures, and five percent behind it is not today's.
 #[test]
 fn the_plan_tips_where_it_is_said_to() {
     for (name, problem) in [("explain-tips-ring", TINY), ("explain-tips-boards", HOME)] {
@@ -71,6 +72,10 @@ fn the_plan_tips_where_it_is_said_to() {
                 continue;
             };
             if ["sail.memory", "context"].contains(&figure) {
+                let named = |key: &str| afresh(&problem, figure, tip[key].as_str().unwrap());
+                assert_eq!(named("same_at"), today, "before {tip}");
+                assert_eq!(named("tips_at"), tip["becomes"].as_str().unwrap(), "behind {tip}");
+                assert_ne!(afresh(&problem, figure, &scaled(value, if up { 1.05 } else { 0.95 })), today, "{tip}");
                 continue;
             }
             let (before, behind) = if up { (0.95, 1.05) } else { (1.05, 0.95) };
