@@ -56,7 +56,7 @@ fn mixes(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Vec<Toll> {
             .flat_map(|known| deals.iter().map(|deal| [&known[..], std::slice::from_ref(deal)].concat()))
             .collect();
     }
-    all.retain(|counts| space.fits(group, counts));
+    all.retain(|counts| space.relaxed || space.holds(group, counts));
     let mut tolls: Vec<Toll> = all.iter().map(|counts| space.toll(group, counts)).collect();
     tolls.sort_by_key(|toll| (toll.cost, toll.load));
     let mut kept: Vec<Toll> = Vec::new();

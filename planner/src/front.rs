@@ -51,6 +51,11 @@ impl Point {
         self.residents[self.sort_of[rank]]
     }
 
+    /// Ranks of one sort hold parts of equal size.
+    pub(crate) fn sort(&self, rank: usize) -> usize {
+        self.sort_of[rank]
+    }
+
     /// Room for the streamed weights of one segment.
     pub(crate) fn staging(&self, rank: usize) -> Bytes {
         self.staging[self.sort_of[rank]]

@@ -39,6 +39,7 @@ mod reasons;
 mod refusal;
 mod repertoire;
 mod replicas;
+mod room;
 mod rules;
 mod saturate;
 mod service;

@@ -9,6 +9,7 @@ use crate::pace::Pace;
 use crate::pins::Limits;
 use crate::prospect::{self, Prospects};
 use crate::repertoire::Repertoire;
+use crate::room::Room;
 use crate::saturate::Choices;
 use crate::stage::Counts;
 use crate::stream::twins;
@@ -20,6 +21,7 @@ use sailplan_ir::{
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::rc::Rc;
 
 /// Consecutive cards `start..end` of the link order.
 pub(crate) type Interval = Range<usize>;
@@ -112,6 +114,8 @@ pub(crate) struct Space<'a> {
     nothing: Vec<Vec<Point>>,
     /// Exact mixes that were asked for, by group and by segments of each class.
     pub(crate) mixed: RefCell<Mixed>,
+    /// What fits groups that were asked about since the last points were found.
+    rooms: RefCell<BTreeMap<Bounds, Rc<Room>>>,
 }
 
 /// An interval as an ordered key.
@@ -181,6 +185,7 @@ impl<'a> Space<'a> {
             fronts,
             nothing: repertoires.iter().map(|_| Vec::new()).collect(),
             mixed: RefCell::default(),
+            rooms: RefCell::default(),
         };
         space.replicas &= whole.times(2) <= space.room(&(0..cards));
         space.twins = space.same_kinds();
@@ -219,6 +224,7 @@ impl<'a> Space<'a> {
     /// Finds the points of groups that have none yet, of all classes or of those that are wanted.
     fn fill(&mut self, groups: &[Interval], wanted: Wanted<'_>, progress: Told<'_>) -> Result<(), String> {
         let keys: BTreeSet<Bounds> = groups.iter().map(|group| self.key(group)).collect();
+        self.rooms.get_mut().clear();
         for (done, &key) in keys.iter().enumerate() {
             if let Some(report) = progress {
                 report(Progress::Forms { done, of: keys.len() });
@@ -443,15 +449,16 @@ impl<'a> Space<'a> {
         sum
     }
 
-    /// Whether every rank of a group holds these segments, as far as memory is taken into account.
-    pub(crate) fn fits(&self, group: &Interval, counts: &[Vec<u64>]) -> bool {
-        self.relaxed || self.holds(group, counts)
-    }
-
     /// Whether every rank of a group holds these segments.
     pub(crate) fn holds(&self, group: &Interval, counts: &[Vec<u64>]) -> bool {
-        let capacity = |rank: usize| self.capacity(SailId((group.start + rank) as u16));
-        (0..group.len()).all(|rank| self.memory(group, counts, rank).total() <= capacity(rank))
+        let room = self.room_on(group);
+        room.holds(counts, &room.once(self, group, counts))
+    }
+
+    /// What fits a group.
+    pub(crate) fn room_on(&self, group: &Interval) -> Rc<Room> {
+        let mut rooms = self.rooms.borrow_mut();
+        Rc::clone(rooms.entry(self.key(group)).or_insert_with(|| Rc::new(Room::new(self, group))))
     }
 }
 

@@ -26,12 +26,20 @@ pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Option
             *first = count;
         }
     }
+    if space.relaxed {
+        return Some(Mix { counts: at, exact: true });
+    }
+    let room = space.room_on(group);
+    let mut once = room.once(space, group, &at);
     let mut exact = true;
-    while !space.fits(group, &at) {
+    while !room.holds(&at, &once) {
         exact = false;
         let (class, point) = best_exchange(space, group, &at)?;
         at[class][point] -= 1;
         at[class][point + 1] += 1;
+        if at[class][point] == 0 || at[class][point + 1] == 1 {
+            once = room.once(space, group, &at);
+        }
     }
     Some(Mix { counts: at, exact })
 }
