@@ -274,7 +274,8 @@ fn walked_and_best(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[Sail
     let programs = every_program(repertoire);
     assert!(programs.len() > 3, "too few programs to mean anything");
     let cost = |phase: usize, made: &Vec<Made>| {
-        made.iter().map(|&made| Cost::of(tables[phase].at(made), weights[phase])).fold(Cost::default(), Cost::plus)
+        let kernels = repertoire.rates.joint.among(made).into_iter();
+        kernels.map(|kernel| Cost::of(tables[phase].time(kernel), weights[phase])).fold(Cost::default(), Cost::plus)
     };
     // Of programs with the same weights in the same layouts only the cheapest of each phase counts.
     let mut least: BTreeMap<Vec<usize>, [Cost; 2]> = BTreeMap::new();

@@ -20,6 +20,7 @@ mod extract;
 mod front;
 #[cfg(test)]
 mod hopeless;
+mod joint;
 mod language;
 mod load;
 mod outcome;

@@ -55,9 +55,9 @@ pub(crate) struct Walk<'a> {
 impl Walk<'_> {
     /// What the makings of a step cost in a phase.
     fn costs(&self, step: &Step, phase: usize) -> Vec<Cost> {
-        let one = |&made: &Made| Cost::of(self.tables[phase].at(made), self.weights[phase]);
-        let sum = |ways: &[Made]| ways.iter().map(one).fold(Cost::default(), Cost::plus);
-        step.makings.iter().map(|making| sum(&making.ways)).collect()
+        let one = |&kernel: &usize| Cost::of(self.tables[phase].time(kernel), self.weights[phase]);
+        let sum = |kernels: &[usize]| kernels.iter().map(one).fold(Cost::default(), Cost::plus);
+        step.makings.iter().map(|making| sum(&making.kernels)).collect()
     }
 
     /// What every pair of states still costs at least.
