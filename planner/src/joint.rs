@@ -36,7 +36,8 @@ impl Kernels {
         let all = starts[starts.len() - 1];
         let bundles: Vec<Bundle> = found.iter().flat_map(|((_, read), nodes)| bundles(*read, nodes)).collect();
         let numbers = bundles.iter().enumerate().map(|(index, bundle)| (bundle.ways.clone(), all + index)).collect();
-        let sets = found.iter().flat_map(|(&key, nodes)| nodes.iter().flatten().map(move |&made| (made, key))).collect();
+        let sets =
+            found.iter().flat_map(|(&key, nodes)| nodes.iter().flatten().map(move |&made| (made, key))).collect();
         Self { starts, bundles, sets, numbers }
     }
 

@@ -70,8 +70,18 @@ pub(crate) struct Edge {
     pub(crate) to: usize,
 }
 
+/// Edges that differ in their makings alone, of which only the cheapest counts in a phase.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sheaf {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// Index of the weights and caches that all of them read in [`Step::residents`].
+    pub(crate) residents: usize,
+    pub(crate) makings: Vec<usize>,
+}
+
 /// The decision about one tensor, or about several whose products may be one kernel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Step {
     /// Number of states before it.
     pub(crate) states: usize,
@@ -82,6 +92,8 @@ pub(crate) struct Step {
     pub(crate) residents: Vec<Classes>,
     /// In ascending order of `from`.
     pub(crate) edges: Vec<Edge>,
+    /// The same edges.
+    pub(crate) sheaves: Vec<Sheaf>,
 }
 
 impl Step {
@@ -146,11 +158,7 @@ fn step(choices: &Choices, kernels: &Kernels, tensors: &[TensorId], states: &[Cl
     let layouts = choices.classes.iter().enumerate().filter(|(_, class)| tensors.contains(&class.fact.tensor));
     let layouts = layouts.fold(Classes::default(), |set, (class, _)| set.with(class));
     let mut known: BTreeMap<Classes, Vec<Raw>> = BTreeMap::new();
-    let mut made = Growing {
-        kernels,
-        step: Step { states: states.len(), next: 0, makings: Vec::new(), residents: Vec::new(), edges: Vec::new() },
-        next: Vec::new(),
-    };
+    let mut made = Growing { kernels, step: Step { states: states.len(), ..Step::default() }, next: Vec::new() };
     for (from, &state) in states.iter().enumerate() {
         let demanded = state.common(layouts);
         let raws = known.entry(demanded).or_insert_with(|| makings(choices, demanded));
@@ -159,7 +167,17 @@ fn step(choices: &Choices, kernels: &Kernels, tensors: &[TensorId], states: &[Cl
         }
     }
     made.step.next = made.next.len();
+    made.step.sheaves = sheaves(&made.step);
     (made.step, made.next)
+}
+
+fn sheaves(step: &Step) -> Vec<Sheaf> {
+    let mut found: BTreeMap<(usize, usize, usize), Vec<usize>> = BTreeMap::new();
+    for edge in &step.edges {
+        found.entry((edge.from, step.kind(*edge), edge.to)).or_default().push(edge.making);
+    }
+    let sheaf = |((from, residents, to), makings)| Sheaf { from, to, residents, makings };
+    found.into_iter().map(sheaf).collect()
 }
 
 struct Growing<'a> {

@@ -5,7 +5,8 @@ use super::{PHASES, PriceTable, Rates, work_of};
 use crate::saturate::{Choices, Way, WayAction};
 use sailplan_cost_model::{CostModel, Work};
 use sailplan_ir::{
-    Attachment, Bytes, BytesPerSecond, CollectiveKind, DType, DomainId, FlopsPerSecond, Layout, Picoseconds, Role, SailId,
+    Attachment, Bytes, BytesPerSecond, CollectiveKind, DType, DomainId, FlopsPerSecond, Layout, Picoseconds, Role,
+    SailId,
 };
 use std::rc::Rc;
 
