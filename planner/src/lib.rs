@@ -21,6 +21,8 @@ mod front;
 #[cfg(test)]
 mod hopeless;
 mod joint;
+#[cfg(test)]
+mod joint_checks;
 mod language;
 mod load;
 mod outcome;
