@@ -183,7 +183,7 @@ fn products_apart_are_another_program() {
         }
     }
     let found = format!("{:?}", diff(&sound(apart), &sound(joint)).changes);
-    assert!(found.contains("Kernels { op: \"joint linear\", old: 0, new: 4 }"), "{found}");
+    assert!(found.contains("Kernels { op: \"joint linear\", old: 0, new: 2 }"), "{found}");
 }
 
 #[test]
