@@ -264,6 +264,16 @@ pub struct Buffer {
     pub offset: Bytes,
 }
 
+/// A product of the operand of the kernel that it stands in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    /// Weight.
+    pub weight: String,
+    /// Buffer.
+    pub out: String,
+}
+
 /// How contributions are combined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ReduceOp {
@@ -309,6 +319,9 @@ pub enum Instruction {
         weights: Vec<String>,
         /// Buffer or cache.
         out: String,
+        /// Of a product: further products of the same operand in this kernel.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<Product>,
         /// Prediction.
         time: Picoseconds,
     },

@@ -98,9 +98,17 @@ impl<'a> CostModel<'a> {
     /// `max(bytes / DDR rate, flops / compute rate) + overhead` on one card; the larger term takes the time.
     #[must_use]
     pub fn kernel(&self, sail: SailId, work: Work, dtype: DType) -> Resources {
+        self.joint(sail, work.bytes, &[(work.flops, dtype)])
+    }
+
+    /// [`Self::kernel`] of one that computes in several types, each at most once here: what it moves, and its operations in
+    /// each type, which follow each other.
+    #[must_use]
+    pub fn joint(&self, sail: SailId, bytes: Bytes, flops: &[(u64, DType)]) -> Resources {
         let kind = self.kind(sail);
-        let memory = kind.bandwidth.time(work.bytes);
-        let arithmetic = kind.compute.rate(dtype).map_or(Picoseconds(0), |rate| rate.time(work.flops));
+        let memory = kind.bandwidth.time(bytes);
+        let one = |&(flops, dtype): &(u64, DType)| kind.compute.rate(dtype).map(|rate| rate.time(flops));
+        let arithmetic: Picoseconds = flops.iter().filter_map(one).sum();
         if memory >= arithmetic {
             Resources { ddr: memory + kind.overhead, ..Resources::default() }
         } else {

@@ -95,6 +95,29 @@ impl<'a> Call<'a> {
         self.product(x, self.step.rows(buffer) as usize, weight)
     }
 
+    /// Several products of one value, with the bits that each has by itself. Tokens go through all of them tile by tile, so
+    /// that the value comes from memory once.
+    pub(crate) fn products(&self) -> Result<Vec<Vec<f32>>, Fault> {
+        let (buffer, x) = (self.buffer(0)?, self.input(0)?);
+        if self.kernel.op != Op::Linear {
+            return Err(self.misfit("only a product has others beside it"));
+        }
+        let beside = self.kernel.beside.iter().map(|product| product.0);
+        let weights: Vec<Weight> = std::iter::once(self.weight(0)?).chain(beside).collect();
+        if weights.iter().any(|weight| weight.columns != buffer.columns) {
+            return Err(self.misfit("the rows of the weight and of the input differ in length"));
+        }
+        let (tokens, columns) = (self.step.rows(buffer) as usize, buffer.columns as usize);
+        let mut made = vec![Vec::new(); weights.len()];
+        for first in (0..tokens).step_by(linear::TILE) {
+            let tile = first..tokens.min(first + linear::TILE);
+            for (made, &weight) in made.iter_mut().zip(&weights) {
+                made.extend(self.product(&x[tile.start * columns..tile.end * columns], tile.len(), weight)?);
+            }
+        }
+        Ok(made)
+    }
+
     /// One value of each pair of elements of two products of x.
     fn joined(&self, join: fn(f32, f32) -> f32) -> Result<Vec<f32>, Fault> {
         let (buffer, x, weights) = (self.buffer(0)?, self.input(0)?, [self.weight(0)?, self.weight(1)?]);

@@ -35,7 +35,13 @@ impl Device for Cpu {
     }
 
     fn run(&mut self, kernel: &Kernel, step: Step) -> Result<(), Fault> {
-        let values = Call { memory: self.memory()?, kernel, step }.compute()?;
+        let call = Call { memory: self.memory()?, kernel, step };
+        if let (Operand::Buffer(first), false) = (kernel.output, kernel.beside.is_empty()) {
+            let values = call.products()?;
+            let outs = std::iter::once(first).chain(kernel.beside.iter().map(|product| product.1));
+            return outs.zip(values).try_for_each(|(out, values)| self.write(out, step, &values));
+        }
+        let values = call.compute()?;
         match kernel.output {
             Operand::Buffer(buffer) => self.write(buffer, step, &values),
             Operand::Cache(cache) => self.append(cache, kernel, step, &values),

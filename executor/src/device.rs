@@ -76,6 +76,8 @@ pub struct Kernel {
     pub weights: Vec<Weight>,
     /// The result.
     pub output: Operand,
+    /// Of a product: further products of the same operand, and where their results go.
+    pub beside: Vec<(Weight, Buffer)>,
 }
 
 /// What the symbols of a program stand for in one step.

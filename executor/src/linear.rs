@@ -10,7 +10,7 @@ use crate::arena::Plain;
 use candle_core::quantized::GgmlType;
 
 /// Tokens that are multiplied with a weight row while it is in the innermost cache.
-const TILE: usize = 16;
+pub(crate) const TILE: usize = 16;
 
 /// Sizes of a product: `x` is `tokens × columns`, the weight `rows × columns`, the result `tokens × rows`.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@ use crate::ReplayError;
 use crate::collectives::{Collective, Exchange};
 use crate::device::{Arenas, Buffer, Cache, Device, Kernel, Operand, Weight};
 use crate::residents::{Shard, Tensors, expanded};
-use sailplan_codegen::{Instruction, Memory, Plan, Program, ReduceOp, SailPlan, in_layer};
+use sailplan_codegen::{Instruction, Memory, Plan, Product, Program, ReduceOp, SailPlan, in_layer};
 use sailplan_ir::{SailId, WeightIndex};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -159,10 +159,12 @@ impl Resolver {
         let weight = |name: &String| shard(name).map(|(_, weight)| weight);
         Ok(match from {
             Instruction::Repeat { .. } => return Err(self.malformed("a repeat inside a repeat".to_owned())),
-            Instruction::Kernel { op, skip, inputs, weights, out, .. } => {
+            Instruction::Kernel { op, skip, inputs, weights, out, beside, .. } => {
                 let inputs = inputs.iter().map(operand).collect::<Result<_, _>>()?;
                 let weights = weights.iter().map(weight).collect::<Result<_, _>>()?;
-                Action::Kernel(Kernel { op: *op, skip: *skip, inputs, weights, output: operand(out)? })
+                let product = |one: &Product| Ok((weight(&one.weight)?, buffer(&one.out)?));
+                let beside = beside.iter().map(product).collect::<Result<_, ReplayError>>()?;
+                Action::Kernel(Kernel { op: *op, skip: *skip, inputs, weights, output: operand(out)?, beside })
             }
             Instruction::Slice { buffer: whole, start, end, out, .. } => {
                 self.slice(buffer(whole)?, *start..*end, buffer(out)?)?

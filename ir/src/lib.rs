@@ -16,6 +16,7 @@ mod frame;
 mod fused;
 mod graph;
 mod id;
+mod joint;
 mod model;
 mod op;
 mod pin;

@@ -1,6 +1,6 @@
 //! Text forms of models, forms and placements: canonical, one line an operator, for snapshots and for `dump`.
 
-use crate::{Action, Choice, Form, Graph, Layout, Model, Placement, Program, Role, TensorId};
+use crate::{Action, Choice, Domains, Form, Graph, Layout, Model, Placement, Program, Role, TensorId};
 use std::fmt::Write;
 
 /// The chain of segments and the operators of each class.
@@ -59,7 +59,7 @@ fn typed(graph: &Graph, id: TensorId) -> String {
     format!("{}: {}[{}]", tensor.name, tensor.dtype, axes.join(", "))
 }
 
-/// Both programs of a form; `{…}` after a name is its layout.
+/// Both programs of a form; `{…}` after a name is its layout, `beside` the first product of a joint kernel.
 #[must_use]
 pub fn form_text(template: &Graph, form: &Form) -> String {
     let mut text = String::new();
@@ -83,6 +83,7 @@ fn program_text(template: &Graph, program: &Program, text: &mut String) {
             layout => format!("{}{{{layout}}}", template[made.tensor].name),
         }
     };
+    let joint = program.joint(template, &Domains::of(template));
     for (index, made) in program.instructions.iter().enumerate() {
         let action = match made.action {
             Action::Leaf => continue,
@@ -90,7 +91,9 @@ fn program_text(template: &Graph, program: &Program, text: &mut String) {
             action => action.to_string(),
         };
         let inputs: Vec<String> = made.inputs.iter().map(|input| name(input.index())).collect();
-        let _ = writeln!(text, "    {} = {action}({})", name(index), inputs.join(", "));
+        let kernel = joint.iter().find(|kernel| kernel[1..].contains(&index));
+        let beside = kernel.map_or(String::new(), |kernel| format!(" beside {}", name(kernel[0])));
+        let _ = writeln!(text, "    {} = {action}({}){beside}", name(index), inputs.join(", "));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Tests only: evaluates every way of every class of a saturated layer on random tensors over several ranks, and
 //! compares with the layer evaluated whole. This checks rules, guards, layouts and partitions together.
 
+mod joint;
+
 use crate::saturate::{Choices, Way, WayAction, saturate};
 use sailplan_ir::{Constant, Dim, Extents, Graph, Layout, Node, Op, Pairs, Partition, Role, Scores, TensorId};
 use std::ops::Range;

@@ -21,9 +21,9 @@ use sailplan_ir::{
 use std::collections::BTreeMap;
 
 /// A card: memory rate in MB/s, compute rate in Gflop/s (0 is unknown), overhead in µs.
-type Card = (u32, u32, u32);
+pub(crate) type Card = (u32, u32, u32);
 
-fn fleet(cards: &[Card], shape: &str, rate: u32, latency: u32) -> Verified<Fleet> {
+pub(crate) fn fleet(cards: &[Card], shape: &str, rate: u32, latency: u32) -> Verified<Fleet> {
     let kind = |(index, (memory, compute, overhead)): (usize, &Card)| {
         let compute = match compute {
             0 => "Unknown".to_owned(),
@@ -60,7 +60,7 @@ fn described(kv_heads: u32, dtype: &str, more: &str) -> Verified<Model> {
     sailplan_models::from_ron("r.ron", &text).unwrap().model
 }
 
-fn request(objective: Objective) -> Verified<Request> {
+pub(crate) fn request(objective: Objective) -> Verified<Request> {
     Request { prompt: 64, generate: 16, context: 128, objective, ..Request::default() }.verify().unwrap()
 }
 
@@ -79,7 +79,7 @@ fn weights(request: &Request) -> [u64; 2] {
 }
 
 /// One partition for every domain, drawn from the options by `draw`.
-fn drawn(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId], draw: usize) -> Vec<Partition> {
+pub(crate) fn drawn(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId], draw: usize) -> Vec<Partition> {
     let template = &repertoire.choices.template;
     let options = shares::options(&template.graph, &template.domains, costs, group);
     options.iter().map(|options| options[draw % options.len()].clone()).collect()
@@ -265,7 +265,11 @@ fn small_classes_against_every_program() {
 }
 
 /// The least cost that the walk finds, that of all pairs of programs with one layout of each weight, and the programs.
-fn walked_and_best(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId]) -> (Cost, Cost, Vec<Vec<Made>>) {
+pub(crate) fn walked_and_best(
+    repertoire: &Repertoire,
+    costs: &CostModel<'_>,
+    group: &[SailId],
+) -> (Cost, Cost, Vec<Vec<Made>>) {
     let partitions = drawn(repertoire, costs, group, 0);
     let site = Site::new(costs, group, &partitions);
     let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
@@ -274,7 +278,8 @@ fn walked_and_best(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[Sail
     let programs = every_program(repertoire);
     assert!(programs.len() > 3, "too few programs to mean anything");
     let cost = |phase: usize, made: &Vec<Made>| {
-        made.iter().map(|&made| Cost::of(tables[phase].at(made), weights[phase])).fold(Cost::default(), Cost::plus)
+        let kernels = repertoire.rates.joint.among(made).into_iter();
+        kernels.map(|kernel| Cost::of(tables[phase].time(kernel), weights[phase])).fold(Cost::default(), Cost::plus)
     };
     // Of programs with the same weights in the same layouts only the cheapest of each phase counts.
     let mut least: BTreeMap<Vec<usize>, [Cost; 2]> = BTreeMap::new();

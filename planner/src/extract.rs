@@ -7,6 +7,7 @@
 //! classes, whatever is made in S is made at first by a way without operands in S) keep the relaxation tight and the
 //! answer acyclic without level variables.
 
+use crate::joint::{Kernels, gathered};
 use crate::paths::Selection;
 use crate::price::Site;
 use crate::saturate::{Choices, Way, WayAction};
@@ -86,10 +87,13 @@ fn solve(
         program_rows(choices, ways, &mut rows);
     }
     fused_rows(choices, &used, &mut rows);
+    let kernels = Kernels::of(choices);
+    let joint = joint_rows(&kernels, &used, tables, (&mut variables, kind), &mut rows);
     let held = resident_rows(choices, site, &used, goal, &mut variables, kind, &mut rows);
-    let objective = objective(&used, tables, goal, &held);
+    let objective = objective(&used, tables, goal, &held) - saved(&kernels, &joint, tables, goal);
     let Some(solution) = solver::minimise(variables, objective.clone(), rows)? else { return Ok(Answer::Infeasible) };
-    let all = used.iter().flatten().flatten().flatten().chain(&held);
+    let bundles = joint.iter().flatten().map(|(_, variable)| variable);
+    let all = used.iter().flatten().flatten().flatten().chain(&held).chain(bundles);
     let whole = |variable: &Variable| {
         let value = solution.value(*variable);
         (value - value.round()).abs() < WHOLE
@@ -173,6 +177,49 @@ fn fused_rows(choices: &Choices, used: &[Ways], rows: &mut Vec<Constraint>) {
             rows.extend(of_kind(ways, false).into_iter().map(|apart| constraint!(sum(ways) + apart <= 1)));
         }
     }
+}
+
+/// Joint kernels in use, by phase: numbers of bundles with their variables.
+type Joint = Vec<Vec<(usize, Variable)>>;
+
+/// A product is in one joint kernel at most, whose products are all used. That it is in the largest need not be said: it
+/// saves most.
+fn joint_rows(
+    kernels: &Kernels,
+    used: &[Ways],
+    tables: &[PriceTable; 2],
+    (variables, kind): (&mut ProblemVariables, Kind),
+    rows: &mut Vec<Constraint>,
+) -> Joint {
+    let mut joint = Joint::new();
+    for (ways, table) in used.iter().zip(tables) {
+        let possible = (0..kernels.bundles.len()).filter(|bundle| table.time(kernels.ways() + bundle).is_some());
+        let here: Vec<(usize, Variable)> = possible.map(|bundle| (bundle, kind.add(variables))).collect();
+        let mut of: BTreeMap<Made, Expression> = BTreeMap::new();
+        for &(bundle, variable) in &here {
+            kernels.bundles[bundle].ways.iter().for_each(|&made| *of.entry(made).or_default() += variable);
+        }
+        for ((class, way), sum) in of {
+            rows.extend(ways[class][way].map(|used| constraint!(sum - used <= 0)));
+        }
+        joint.push(here);
+    }
+    joint
+}
+
+/// What joint kernels take less than their products one by one, in the units of the objective.
+fn saved(kernels: &Kernels, joint: &Joint, tables: &[PriceTable; 2], goal: &Goal) -> Expression {
+    let mut sum = Expression::default();
+    for ((here, table), weight) in joint.iter().zip(tables).zip(goal.weights) {
+        for &(bundle, variable) in here {
+            let ways = &kernels.bundles[bundle].ways;
+            let apart: Picoseconds = ways.iter().filter_map(|&made| table.at(made)).sum();
+            let together = table.time(kernels.ways() + bundle).unwrap_or(apart);
+            let micros = (apart - together).0 as f64 / 1e6;
+            sum += (micros * weight as f64 + 1e-6 * (ways.len() - 1) as f64) * variable;
+        }
+    }
+    sum
 }
 
 fn cut_set_rows(choices: &Choices, used: &Ways, rows: &mut Vec<Constraint>) {
@@ -297,7 +344,7 @@ pub(crate) fn linearise(choices: &Choices, ways: &[Made]) -> Result<(Program, Ve
     let mut program = Program::default();
     let mut values: Vec<Option<ValueId>> = vec![None; choices.classes.len()];
     let mut made = Vec::new();
-    for class in order(choices, &chosen)? {
+    for class in gathered(choices, &order(choices, &chosen)?, &chosen) {
         let entry = &choices.classes[class];
         let way = chosen[class].ok_or("an operand was left out")?;
         let inputs: Option<Vec<ValueId>> = entry.ways[way].inputs.iter().map(|&input| values[input]).collect();

@@ -5,11 +5,12 @@ use crate::extract::{Goal, extract};
 use crate::paths::{Ahead, Cost, Selection, Walk};
 use crate::price::{Priced, Site};
 use crate::repertoire::{Formed, Repertoire};
+use crate::saturate::Choices;
 use crate::shares;
 use crate::space::Manner;
 use crate::table::{Exchanges, PHASES, PriceTable, price_tables, prices_of};
 use crate::trellis::Made;
-use sailplan_cost_model::{CostModel, Phase, must_sustain};
+use sailplan_cost_model::{CostModel, Phase, Work, must_sustain};
 use sailplan_ir::{
     ActivationNeed, Bytes, DomainId, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId,
     Streamed, Sustain, stage_activations,
@@ -97,12 +98,7 @@ impl Point {
         self.detail.get_or_init(|| {
             let site = Site::new(costs, group, &self.partitions);
             let choices = &repertoire.choices;
-            let price = |phase: usize| -> Vec<Priced> {
-                let ways = self.formed.ways[phase].iter();
-                ways.map(|&(class, way)| site.price(choices, class, &choices.classes[class].ways[way], PHASES[phase]))
-                    .collect()
-            };
-            let prices = [price(0), price(1)];
+            let prices = [0, 1].map(|phase| self.prices(choices, &site, phase));
             let needs = site.sorts.iter().map(|&rank| self.needs(repertoire, &site, &prices, rank)).collect();
             let sustain = |&rank: &usize| PHASES.map(|phase| self.sustain(repertoire, &site, phase, rank));
             let sustain = site.sorts.iter().map(sustain).collect();
@@ -112,10 +108,29 @@ impl Point {
 
     /// The largest rate that a kernel of one phase needs on a rank to be bound by memory.
     fn sustain(&self, repertoire: &Repertoire, site: &Site<'_>, phase: Phase, rank: usize) -> FlopsPerSecond {
-        let ways = self.formed.ways[usize::from(phase == Phase::Decode)].iter();
-        let works = ways.filter_map(|&(class, way)| site.work(&repertoire.choices, class, way, phase, rank));
+        let choices = &repertoire.choices;
+        let work = |ways: &[Made]| match *ways {
+            [(class, way)] => site.work(choices, class, way, phase, rank),
+            _ => {
+                let (bytes, flops) = site.joint_work(choices, ways, phase, rank);
+                Some(Work { bytes, flops: flops.iter().fold(0, |sum: u64, one| sum.saturating_add(one.0)) })
+            }
+        };
+        let kernels = self.formed.kernels(usize::from(phase == Phase::Decode));
         let memory = site.costs.kind(site.group[rank]).bandwidth;
-        works.map(|work| must_sustain(work, memory)).max().unwrap_or_default()
+        kernels.filter_map(work).map(|work| must_sustain(work, memory)).max().unwrap_or_default()
+    }
+
+    /// By instruction. The time of a joint kernel stands at its first product.
+    fn prices(&self, choices: &Choices, site: &Site<'_>, phase: usize) -> Vec<Priced> {
+        let price = |ways: &[Made]| {
+            let first = match *ways {
+                [(class, way)] => site.price(choices, class, &choices.classes[class].ways[way], PHASES[phase]),
+                _ => site.joint(choices, ways, PHASES[phase]),
+            };
+            std::iter::once(first).chain(std::iter::repeat_n(Priced::default(), ways.len() - 1)).collect::<Vec<_>>()
+        };
+        self.formed.kernels(phase).flat_map(price).collect()
     }
 
     fn needs(
@@ -174,8 +189,8 @@ impl Detail {
 /// More points than this are thinned.
 const MAX_POINTS: usize = 24;
 
-/// A way in use, with its phase.
-type Used = (usize, Made);
+/// A kernel in use by its number, with its phase.
+type Used = (usize, usize);
 
 /// A class on a group, with the shares that come into question.
 pub(crate) struct Station<'a> {
@@ -297,7 +312,7 @@ impl<'a> Station<'a> {
     }
 
     fn sum(&self, used: &[Used], tables: &[PriceTable; 2]) -> Cost {
-        let one = |&(phase, made): &Used| Cost::of(tables[phase].at(made), self.weights[phase]);
+        let one = |&(phase, kernel): &Used| Cost::of(tables[phase].time(kernel), self.weights[phase]);
         used.iter().map(one).fold(Cost::default(), Cost::plus)
     }
 
@@ -310,13 +325,13 @@ impl<'a> Station<'a> {
         [table(0), table(1)]
     }
 
-    /// The ways of a selection by domain, those of none last.
+    /// The kernels of a selection by domain, those of none last.
     fn by_domain(&self, selection: &Selection) -> Vec<Vec<Used>> {
         let mut used = vec![Vec::new(); self.options.len() + 1];
         for (phase, ways) in selection.iter().enumerate() {
-            for &(class, way) in ways {
-                let domain = self.repertoire.domain_of((class, way)).unwrap_or(self.options.len());
-                used[domain].push((phase, (class, way)));
+            for kernel in self.repertoire.rates.joint.among(ways) {
+                let domain = self.repertoire.domains[kernel].unwrap_or(self.options.len());
+                used[domain].push((phase, kernel));
             }
         }
         used

@@ -20,6 +20,9 @@ mod extract;
 mod front;
 #[cfg(test)]
 mod hopeless;
+mod joint;
+#[cfg(test)]
+mod joint_checks;
 mod language;
 mod load;
 mod outcome;

@@ -3,7 +3,7 @@
 //! both must read the same weights and caches in the same layouts.
 
 use crate::table::PriceTable;
-use crate::trellis::{Made, Step, Trellis};
+use crate::trellis::{Made, Sheaf, Step, Trellis};
 use sailplan_ir::{Bytes, Picoseconds};
 use std::ops::Range;
 
@@ -55,9 +55,9 @@ pub(crate) struct Walk<'a> {
 impl Walk<'_> {
     /// What the makings of a step cost in a phase.
     fn costs(&self, step: &Step, phase: usize) -> Vec<Cost> {
-        let one = |&made: &Made| Cost::of(self.tables[phase].at(made), self.weights[phase]);
-        let sum = |ways: &[Made]| ways.iter().map(one).fold(Cost::default(), Cost::plus);
-        step.makings.iter().map(|making| sum(&making.ways)).collect()
+        let one = |&kernel: &usize| Cost::of(self.tables[phase].time(kernel), self.weights[phase]);
+        let sum = |kernels: &[usize]| kernels.iter().map(one).fold(Cost::default(), Cost::plus);
+        step.makings.iter().map(|making| sum(&making.kernels)).collect()
     }
 
     /// What every pair of states still costs at least.
@@ -77,19 +77,19 @@ impl Walk<'_> {
         let (states, next) = (step.states, step.next);
         let mut half = vec![Cost::NEVER; step.residents.len() * states * next];
         let costs = self.costs(step, 1);
-        for edge in step.edges.iter().filter(|edge| costs[edge.making].possible()) {
-            let half = &mut half[(step.kind(*edge) * states + edge.from) * next..][..next];
-            for (half, after) in half.iter_mut().zip(&after[edge.to * next..][..next]) {
-                *half = (*half).min(after.plus(costs[edge.making]));
+        for (sheaf, cost) in step.sheaves.iter().filter_map(|sheaf| cheapest(sheaf, &costs)) {
+            let half = &mut half[(sheaf.residents * states + sheaf.from) * next..][..next];
+            for (half, after) in half.iter_mut().zip(&after[sheaf.to * next..][..next]) {
+                *half = (*half).min(after.plus(cost));
             }
         }
         let mut before = vec![Cost::NEVER; states * states];
         let costs = self.costs(step, 0);
-        for edge in step.edges.iter().filter(|edge| costs[edge.making].possible()) {
-            let half = &half[step.kind(*edge) * states * next..][..states * next];
+        for (sheaf, cost) in step.sheaves.iter().filter_map(|sheaf| cheapest(sheaf, &costs)) {
+            let half = &half[sheaf.residents * states * next..][..states * next];
             for decode in 0..states {
-                let least = &mut before[decode * states + edge.from];
-                *least = (*least).min(half[decode * next + edge.to].plus(costs[edge.making]));
+                let least = &mut before[decode * states + sheaf.from];
+                *least = (*least).min(half[decode * next + sheaf.to].plus(cost));
             }
         }
         before
@@ -160,6 +160,12 @@ impl Walk<'_> {
         }
         selection
     }
+}
+
+/// A sheaf with the cost of its cheapest edge, where one is possible.
+fn cheapest<'a>(sheaf: &'a Sheaf, costs: &[Cost]) -> Option<(&'a Sheaf, Cost)> {
+    let least = sheaf.makings.iter().map(|&making| costs[making]).min()?;
+    least.possible().then_some((sheaf, least))
 }
 
 /// For every step and after the last, the least cost from each pair of states on.

@@ -3,7 +3,8 @@
 
 use crate::analysis::Template;
 use crate::saturate::{Choices, Way, WayAction};
-use crate::table::work_of;
+use crate::table::{JointWork, work_of};
+use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Local, Phase, Work};
 use sailplan_ir::{
     Bytes, CollectiveKind, DomainId, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price, Resources, Role,
@@ -72,7 +73,7 @@ impl Site<'_> {
     }
 
     /// Units of a domain that a rank has.
-    fn share(&self, domain: DomainId, rank: usize) -> u64 {
+    pub(crate) fn share(&self, domain: DomainId, rank: usize) -> u64 {
         let units = self.partitions[domain.index()].units(rank);
         units.end - units.start
     }
@@ -144,6 +145,14 @@ impl Site<'_> {
     fn kernel(&self, choices: &Choices, class: usize, way: &Way, rank: usize, phase: Phase) -> Resources {
         let (work, dtype) = work_of(choices, (class, way), &|domain| self.share(domain, rank), (self.costs, phase));
         self.costs.kernel(self.group[rank], work, dtype)
+    }
+
+    /// The price of one kernel for these products of one value; the slowest rank counts.
+    pub(crate) fn joint(&self, choices: &Choices, ways: &[Made], phase: Phase) -> Priced {
+        slowest(self.sorts.iter().map(|&rank| {
+            let (bytes, flops): JointWork = self.joint_work(choices, ways, phase, rank);
+            self.costs.joint(self.group[rank], bytes, &flops)
+        }))
     }
 
     /// What an operator moves and computes on a rank; `None` when the way is no operator.

@@ -8,9 +8,10 @@ use crate::saturate::{Choices, Way};
 use crate::table::Rates;
 use crate::trellis::{Made, Trellis};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{ClassId, DomainId, Form, Partition};
+use sailplan_ir::{ClassId, DomainId, Form, Partition, Program};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// A layer class and all its programs.
@@ -20,7 +21,7 @@ pub(crate) struct Repertoire {
     pub(crate) trellis: Trellis,
     /// What prices on a group are computed from.
     pub(crate) rates: Rates,
-    /// For each way, class after class, the domain whose shares it depends on, if any; there is one at most.
+    /// For each kernel by number, the domain whose shares it depends on, if any; there is one at most.
     pub(crate) domains: Vec<Option<usize>>,
     /// How pins have its weights held.
     held: Held,
@@ -32,7 +33,16 @@ pub(crate) struct Repertoire {
 pub(crate) struct Formed {
     pub(crate) form: Form,
     /// For each phase, one entry for each instruction.
-    pub(crate) ways: [Vec<Made>; 2],
+    ways: [Vec<Made>; 2],
+    /// For each phase, the instructions of each kernel: several of a joint one.
+    kernels: [Vec<Range<usize>>; 2],
+}
+
+impl Formed {
+    /// The ways behind each kernel, in order.
+    pub(crate) fn kernels(&self, phase: usize) -> impl Iterator<Item = &[Made]> {
+        self.kernels[phase].iter().map(move |range| &self.ways[phase][range.clone()])
+    }
 }
 
 impl Repertoire {
@@ -42,8 +52,12 @@ impl Repertoire {
             let ways = choices.classes[class].ways.iter();
             ways.map(|way| domain(&choices, class, way).map(|domain| domain.index())).collect::<Vec<_>>()
         };
-        let domains = (0..choices.classes.len()).flat_map(of).collect();
         let rates = Rates::new(&choices, costs);
+        let mut domains: Vec<Option<usize>> = (0..choices.classes.len()).flat_map(of).collect();
+        for bundle in &rates.joint.bundles {
+            let one = bundle.ways.iter().find_map(|&made| domains[rates.joint.number(made)]);
+            domains.push(one);
+        }
         Ok(Self { class, choices, trellis, rates, domains, held: Held::default(), formed: RefCell::default() })
     }
 
@@ -65,11 +79,6 @@ impl Repertoire {
         self.held.partition(lead, ranks).is_some()
     }
 
-    /// The domain that a way depends on.
-    pub(crate) fn domain_of(&self, made: Made) -> Option<usize> {
-        self.domains[self.rates.number(made)]
-    }
-
     /// How many forms were asked for.
     pub(crate) fn forms(&self) -> usize {
         self.formed.borrow().len()
@@ -85,11 +94,29 @@ impl Repertoire {
         }
         let (prefill, prefill_ways) = linearise(&self.choices, &selection[0])?;
         let (decode, decode_ways) = linearise(&self.choices, &selection[1])?;
+        let kernels = [kernels(&self.choices, &prefill)?, kernels(&self.choices, &decode)?];
         let form = Form { class: self.class, prefill, decode };
-        let made = Rc::new(Formed { form, ways: [prefill_ways, decode_ways] });
+        let made = Rc::new(Formed { form, ways: [prefill_ways, decode_ways], kernels });
         self.formed.borrow_mut().insert(selection.clone(), Rc::clone(&made));
         Ok(made)
     }
+}
+
+/// The instructions of each kernel.
+fn kernels(choices: &Choices, program: &Program) -> Result<Vec<Range<usize>>, String> {
+    let joint = program.joint(&choices.template.graph, &choices.template.domains);
+    let mut kernels = Vec::new();
+    let mut next = 0;
+    while next < program.instructions.len() {
+        let end = match joint.iter().find(|kernel| kernel[0] == next) {
+            Some(kernel) if kernel.windows(2).all(|pair| pair[1] == pair[0] + 1) => next + kernel.len(),
+            Some(_) => return Err("the products of one kernel stand apart".into()),
+            None => next + 1,
+        };
+        kernels.push(next..end);
+        next = end;
+    }
+    Ok(kernels)
 }
 
 /// The domain whose shares a way depends on: of one that covers another, the other.

@@ -3,6 +3,7 @@
 //! tensor in one of the ways that no other way makes superfluous. A shared value is decided once, so it is paid once;
 //! what is made of one tensor is acyclic by construction and tensors are in topological order, so programs are acyclic.
 
+use crate::joint::{Kernels, decided_together};
 use crate::saturate::{Choices, WayAction};
 use sailplan_ir::{Role, TensorId};
 use std::collections::BTreeMap;
@@ -55,6 +56,8 @@ pub(crate) type Made = (usize, usize);
 pub(crate) struct Making {
     /// What is used, in ascending order of class.
     pub(crate) ways: Vec<Made>,
+    /// Numbers of the kernels that these ways are.
+    pub(crate) kernels: Vec<usize>,
     /// Index of the weights and caches that it reads in [`Step::residents`].
     pub(crate) residents: usize,
 }
@@ -67,8 +70,18 @@ pub(crate) struct Edge {
     pub(crate) to: usize,
 }
 
-/// The decision about one tensor.
-#[derive(Clone, Debug)]
+/// Edges that differ in their makings alone, of which only the cheapest counts in a phase.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sheaf {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// Index of the weights and caches that all of them read in [`Step::residents`].
+    pub(crate) residents: usize,
+    pub(crate) makings: Vec<usize>,
+}
+
+/// The decision about one tensor, or about several whose products may be one kernel.
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Step {
     /// Number of states before it.
     pub(crate) states: usize,
@@ -79,6 +92,8 @@ pub(crate) struct Step {
     pub(crate) residents: Vec<Classes>,
     /// In ascending order of `from`.
     pub(crate) edges: Vec<Edge>,
+    /// The same edges.
+    pub(crate) sheaves: Vec<Sheaf>,
 }
 
 impl Step {
@@ -109,10 +124,11 @@ impl Trellis {
         if choices.classes.len() > Classes::MOST {
             return Err(format!("a layer class has {} classes, more than {}", choices.classes.len(), Classes::MOST));
         }
+        let kernels = Kernels::of(choices);
         let mut states = vec![Classes::one(choices.root)];
         let mut steps = Vec::new();
-        for tensor in decided(choices) {
-            let (step, next) = step(choices, tensor, &states);
+        for tensors in decided(choices) {
+            let (step, next) = step(choices, &kernels, &tensors, &states);
             if step.edges.iter().any(|edge| !step.makings[edge.making].ways.is_empty()) {
                 steps.push(step);
                 states = next;
@@ -122,24 +138,27 @@ impl Trellis {
     }
 }
 
-/// Values from the last to the first, then what enters the class. Weights and caches are chosen by who reads them.
-fn decided(choices: &Choices) -> Vec<TensorId> {
+/// Values from the last to the first, then what enters the class. Weights and caches are chosen by who reads them. Several
+/// that are decided together stand where the first made of them does, behind all that read any of them.
+fn decided(choices: &Choices) -> Vec<Vec<TensorId>> {
     let graph = &choices.template.graph;
-    let made = graph.nodes.iter().rev().map(|node| node.output);
+    let sets = decided_together(choices);
+    let one = |tensor: TensorId| match sets.iter().find(|set| set.contains(&tensor)) {
+        Some(set) => (set[0] == tensor).then(|| set.clone()),
+        None => Some(vec![tensor]),
+    };
+    let made = graph.nodes.iter().rev().filter_map(|node| one(node.output));
     let entering = (0..graph.tensors.len() as u32).map(TensorId);
     let entering = entering.filter(|&id| matches!(graph[id].role, Role::Input | Role::Tokens));
-    made.chain(entering).collect()
+    made.chain(entering.map(|id| vec![id])).collect()
 }
 
-/// The step for a tensor, and the states after it.
-fn step(choices: &Choices, tensor: TensorId, states: &[Classes]) -> (Step, Vec<Classes>) {
-    let layouts = choices.classes.iter().enumerate().filter(|(_, class)| class.fact.tensor == tensor);
+/// The step for these tensors, and the states after it.
+fn step(choices: &Choices, kernels: &Kernels, tensors: &[TensorId], states: &[Classes]) -> (Step, Vec<Classes>) {
+    let layouts = choices.classes.iter().enumerate().filter(|(_, class)| tensors.contains(&class.fact.tensor));
     let layouts = layouts.fold(Classes::default(), |set, (class, _)| set.with(class));
     let mut known: BTreeMap<Classes, Vec<Raw>> = BTreeMap::new();
-    let mut made = Growing {
-        step: Step { states: states.len(), next: 0, makings: Vec::new(), residents: Vec::new(), edges: Vec::new() },
-        next: Vec::new(),
-    };
+    let mut made = Growing { kernels, step: Step { states: states.len(), ..Step::default() }, next: Vec::new() };
     for (from, &state) in states.iter().enumerate() {
         let demanded = state.common(layouts);
         let raws = known.entry(demanded).or_insert_with(|| makings(choices, demanded));
@@ -148,18 +167,30 @@ fn step(choices: &Choices, tensor: TensorId, states: &[Classes]) -> (Step, Vec<C
         }
     }
     made.step.next = made.next.len();
+    made.step.sheaves = sheaves(&made.step);
     (made.step, made.next)
 }
 
-struct Growing {
+fn sheaves(step: &Step) -> Vec<Sheaf> {
+    let mut found: BTreeMap<(usize, usize, usize), Vec<usize>> = BTreeMap::new();
+    for edge in &step.edges {
+        found.entry((edge.from, step.kind(*edge), edge.to)).or_default().push(edge.making);
+    }
+    let sheaf = |((from, residents, to), makings)| Sheaf { from, to, residents, makings };
+    found.into_iter().map(sheaf).collect()
+}
+
+struct Growing<'a> {
+    kernels: &'a Kernels,
     step: Step,
     next: Vec<Classes>,
 }
 
-impl Growing {
+impl Growing<'_> {
     fn edge(&mut self, from: usize, raw: &Raw, after: Classes) {
         let residents = position(&mut self.step.residents, raw.residents);
-        let making = position(&mut self.step.makings, Making { ways: raw.ways.clone(), residents });
+        let (ways, kernels) = (raw.ways.clone(), self.kernels.among(&raw.ways));
+        let making = position(&mut self.step.makings, Making { ways, kernels, residents });
         let to = position(&mut self.next, after);
         self.step.edges.push(Edge { from, making, to });
     }
@@ -182,7 +213,7 @@ struct Raw {
     residents: Classes,
 }
 
-/// All ways to make the demanded layouts of one tensor that no other one with less of everything replaces.
+/// All ways to make the demanded layouts that no other one with less of everything replaces.
 fn makings(choices: &Choices, demanded: Classes) -> Vec<Raw> {
     let empty = Raw { ways: Vec::new(), values: Classes::default(), residents: Classes::default() };
     let mut all = Vec::new();
@@ -243,15 +274,15 @@ fn acyclic(choices: &Choices, ways: &[Made]) -> bool {
     ways.iter().all(|&(class, _)| Classes::one(class).within(made))
 }
 
-/// Whether a tensor is made by fused operators alone, or without: their weights are chosen here, those of what they leave out
-/// in later steps.
+/// Whether each tensor is made by fused operators alone, or without: their weights are chosen here, those of what they leave
+/// out in later steps.
 fn one_way(choices: &Choices, ways: &[Made]) -> bool {
-    let mut kinds = ways.iter().filter_map(|&(class, way)| match choices.classes[class].ways[way].action {
-        WayAction::Compute(node) => Some(choices.template.graph.is_fused(node)),
+    let kinds = ways.iter().filter_map(|&(class, way)| match choices.classes[class].ways[way].action {
+        WayAction::Compute(node) => Some((choices.classes[class].fact.tensor, choices.template.graph.is_fused(node))),
         _ => None,
     });
-    let first = kinds.next();
-    kinds.all(|kind| Some(kind) == first)
+    let kinds: Vec<(TensorId, bool)> = kinds.collect();
+    kinds.iter().all(|one| kinds.iter().all(|other| one.0 != other.0 || one.1 == other.1))
 }
 
 /// Whether every weight and cache is held in one layout.

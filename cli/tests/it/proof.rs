@@ -356,7 +356,7 @@ fn verify_makes_writes_and_checks_proofs() {
     let output = sailplan(&["verify", &other, "--check-proof", &proofs]);
     assert_eq!(code(&output), 1, "{}", said(&output));
     assert!(said(&output).contains("does not end with a program that the plan runs"), "{}", said(&output));
-    assert!(said(&output).contains("there is no proof of what the plan runs as `layer`"), "{}", said(&output));
+    assert!(said(&output).contains("there is no proof of what the plan runs as `embed`"), "{}", said(&output));
 
     std::fs::write(&proofs, text.replacen("cancel 1", "planted 1", 1)).unwrap();
     let output = sailplan(&["verify", &plan, "--check-proof", &proofs]);

@@ -157,15 +157,16 @@ fn unequal_parts_are_priced_as_the_largest() {
     }
 }
 
-/// Adds to the first `Linear` of `card`'s layers, or to the one after it.
+/// Adds to the first `Linear` of `card`'s layers, or to a kernel so many after it.
 fn slowed(plan: &Plan, card: usize, kernel: usize) -> Verified<Plan> {
     let mut plan = plan.clone();
     let body = plan.sails[card].decode.instructions.iter_mut().find_map(|instruction| match instruction {
         Instruction::Repeat { body, .. } => Some(body),
         _ => None,
     });
-    let kernels = body.unwrap().iter_mut().filter_map(|instruction| match instruction {
-        Instruction::Kernel { op: sailplan_ir::Op::Linear, time, .. } => Some(time),
+    let product = |one: &&mut Instruction| !matches!(one, Instruction::Kernel { op: sailplan_ir::Op::Linear, .. });
+    let kernels = body.unwrap().iter_mut().skip_while(product).filter_map(|instruction| match instruction {
+        Instruction::Kernel { time, .. } => Some(time),
         _ => None,
     });
     *kernels.into_iter().nth(kernel).unwrap() += Picoseconds::from_micros(100);

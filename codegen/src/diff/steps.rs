@@ -48,7 +48,8 @@ pub(crate) fn cards(plan: &Plan, phase: Phase) -> BTreeMap<SailId, Steps<'_>> {
 /// What an instruction does, without names and predictions.
 #[derive(PartialEq, Debug)]
 pub(crate) enum Work<'a> {
-    Kernel(Op),
+    /// With so many products beside it.
+    Kernel(Op, usize),
     Slice {
         columns: u64,
     },
@@ -83,7 +84,7 @@ pub(crate) enum Work<'a> {
 
 pub(crate) fn work(instruction: &Instruction) -> Work<'_> {
     match instruction {
-        Instruction::Kernel { op, .. } => Work::Kernel(*op),
+        Instruction::Kernel { op, beside, .. } => Work::Kernel(*op, beside.len()),
         Instruction::Slice { start, end, .. } => Work::Slice { columns: end.saturating_sub(*start) },
         Instruction::Collective { kind, op, group, algorithm, parts, bytes, .. } => {
             Work::Collective { kind: *kind, op: *op, group, algorithm: *algorithm, parts, bytes: *bytes }
@@ -101,6 +102,7 @@ pub(crate) fn work(instruction: &Instruction) -> Work<'_> {
 /// The name of what computes on the card itself.
 pub(crate) fn kernel(instruction: &Instruction) -> Option<&'static str> {
     match instruction {
+        Instruction::Kernel { beside, .. } if !beside.is_empty() => Some("joint linear"),
         Instruction::Kernel { op, .. } => Some(op.row().name),
         Instruction::Slice { .. } => Some("slice"),
         Instruction::Stream { .. } => Some("stream"),

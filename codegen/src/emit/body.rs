@@ -5,9 +5,9 @@ use super::names::unique;
 use super::residents::Residents;
 use super::segments::Local;
 use super::stage::Rank;
-use crate::{Buffer, Instruction, Program, ReduceOp};
+use crate::{Buffer, Instruction, Product, Program, ReduceOp};
 use sailplan_ir::{
-    Action, Algorithm, Bytes, Choice, CollectiveKind, Diagnostic, Dim, Extents, Home, Layout, LocalBuffer, Operand,
+    Action, Algorithm, Bytes, Choice, CollectiveKind, Diagnostic, Dim, Extents, Home, Layout, LocalBuffer, Op, Operand,
     Price, Request, Role, Tensor, TensorId,
 };
 use std::collections::BTreeSet;
@@ -117,9 +117,14 @@ impl Body<'_> {
         let names = self.names(&local, code);
         let (program, prices) = self.phase.of(local.choice);
         let lower = Lower { local, program, prices, names: &names, group: &self.rank.stage.sails };
+        let joint = program.joint(local.template(), local.view.domains);
         let mut made = self.streams(&local)?;
         for index in 0..program.instructions.len() {
-            lower.instruction(index, &mut made)?;
+            match joint.iter().find(|kernel| kernel.contains(&index)) {
+                Some(kernel) if kernel[0] == index => made.push(lower.joint(kernel)?),
+                Some(_) => {}
+                None => lower.instruction(index, &mut made)?,
+            }
         }
         lower.keep_result(code, &mut made);
         Ok(made)
@@ -214,7 +219,21 @@ impl Lower<'_> {
             }
         }
         let (out, time) = (self.names[index].clone(), self.prices[index].time);
-        Ok(Instruction::Kernel { op, skip: self.skipped(made, op), inputs, weights, out, time })
+        Ok(Instruction::Kernel { op, skip: self.skipped(made, op), inputs, weights, out, beside: Vec::new(), time })
+    }
+
+    /// Several products in one kernel, which takes what the placement says of all of them.
+    fn joint(&self, kernel: &[usize]) -> Result<Instruction, Diagnostic> {
+        let mut made = self.kernel(kernel[0], Op::Linear)?;
+        if let Instruction::Kernel { beside, time, .. } = &mut made {
+            for &index in &kernel[1..] {
+                let weight = self.program.instructions[index].inputs.last();
+                let weight = weight.map(|weight| self.names[weight.index()].clone()).unwrap_or_default();
+                beside.push(Product { weight, out: self.names[index].clone() });
+                *time += self.prices[index].time;
+            }
+        }
+        Ok(made)
     }
 
     /// How far into what covers a cut operand the cut starts, in heads.

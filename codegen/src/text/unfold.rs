@@ -4,7 +4,7 @@
 use super::{Body, BufferText, LoadText, OWN, Part, PlanText, ProgramText, ResidentText, SailText, Turn};
 use crate::lists::Runs;
 use crate::verify::problem;
-use crate::{Buffer, Instruction, Layers, Load, Plan, Program, Resident, SailPlan};
+use crate::{Buffer, Instruction, Layers, Load, Plan, Product, Program, Resident, SailPlan};
 use sailplan_ir::{Bytes, Diagnostic, Picoseconds, SailId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -56,7 +56,10 @@ impl Budget {
 fn size(instruction: &Instruction) -> usize {
     let strings = |names: &[String]| names.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>();
     let inside = match instruction {
-        Instruction::Kernel { inputs, weights, out, .. } => strings(inputs) + strings(weights) + out.len(),
+        Instruction::Kernel { inputs, weights, out, beside, .. } => {
+            let product = |one: &Product| size_of::<Product>() + one.weight.len() + one.out.len();
+            strings(inputs) + strings(weights) + out.len() + beside.iter().map(product).sum::<usize>()
+        }
         Instruction::Slice { buffer, out, .. } => buffer.len() + out.len(),
         Instruction::Collective { group, buffer, into, parts, .. } => {
             let lists = size_of_val(group.as_slice()) + size_of_val(parts.as_slice());

@@ -5,7 +5,7 @@ use super::fused;
 use super::holdings::{Holding, Holdings};
 use super::kernel;
 use super::model::{Logical, Read};
-use super::script::{Meeting, Operand, Place, Script, Step};
+use super::script::{Meeting, Operand, Out, Place, Script, Step};
 use super::value::{Held, Span, Value};
 use crate::SailPlan;
 use sailplan_ir::{Bytes, DType, Op, SailId};
@@ -203,17 +203,38 @@ impl<'a> Card<'a> {
         Ok(())
     }
 
-    /// An operator: what it reads must be the operands of one of the model's.
+    /// An operator: what it reads must be the operands of one of the model's, for each of its results. All is read before
+    /// anything is written.
     pub(crate) fn kernel(
         &mut self,
         logical: &Logical,
         (op, skip): (Op, u64),
         reads: &[Operand<'a>],
-        (out, layer): (Operand<'a>, Option<u32>),
+        (outs, layer): (&[Out<'a>], Option<u32>),
     ) -> Result<(), String> {
-        let operands: Result<Vec<fused::Operand>, String> =
-            reads.iter().map(|operand| self.operand(logical, operand, layer)).collect();
-        let value = fused::made(logical, (op, skip), &operands?)?;
+        let made = |out: &Out<'a>| {
+            let reads = out.reads(reads);
+            let operands = reads.iter().map(|operand| self.operand(logical, operand, layer));
+            fused::made(logical, (op, skip), &operands.collect::<Result<Vec<_>, String>>()?)
+        };
+        let values: Vec<Value> = outs.iter().map(made).collect::<Result<_, String>>()?;
+        for (out, value) in outs.iter().zip(values) {
+            self.result(logical, op, reads, (out.to, value, layer))?;
+        }
+        let intact = |out: &Out<'a>| match out.to {
+            Operand::Buffer(buffer) => self.writers.intact(self.place(buffer).extent),
+            Operand::Resident(..) => true,
+        };
+        if outs.iter().all(intact) { Ok(()) } else { Err("two results of one kernel share a place".to_owned()) }
+    }
+
+    fn result(
+        &mut self,
+        logical: &Logical,
+        op: Op,
+        reads: &[Operand<'a>],
+        (out, value, layer): (Operand<'a>, Value, Option<u32>),
+    ) -> Result<(), String> {
         let cache = reads.first().and_then(|first| first.resident(layer)).filter(|_| op.appends());
         match (out, cache) {
             (Operand::Buffer(buffer), None) => self.write(logical, buffer, value),

@@ -1,9 +1,9 @@
 //! What can be said of one instruction alone: its names exist and its sizes are those of its buffers.
 
-use super::script::{Meeting, Operand, Place, Reader, Step};
+use super::script::{Meeting, Operand, Out, Place, Reader, Step};
 use super::value::Span;
 use crate::{Instruction, ReduceOp};
-use sailplan_ir::{Bytes, CollectiveKind, DType, SailId, arriving, even_chunk};
+use sailplan_ir::{Bytes, CollectiveKind, DType, Op, SailId, arriving, even_chunk};
 
 /// The instruction with its names looked up.
 pub(crate) fn step<'a>(
@@ -14,12 +14,7 @@ pub(crate) fn step<'a>(
     let look = Look { reader, places };
     match instruction {
         Instruction::Repeat { .. } => Err("a repeat inside a repeat".to_owned()),
-        Instruction::Kernel { op, skip, inputs, weights, out, .. } => {
-            let inputs = inputs.iter().map(|name| look.operand(name, true));
-            let weights = weights.iter().map(|name| look.operand(name, false));
-            let reads: Result<_, String> = inputs.chain(weights).collect();
-            Ok(Step::Kernel { op: *op, skip: *skip, reads: reads?, out: look.operand(out, true)? })
-        }
+        Instruction::Kernel { .. } => look.kernel(instruction),
         Instruction::Slice { buffer, start, end, out, .. } => {
             let columns = Span { start: *start, end: *end };
             Ok(Step::Slice { from: look.buffer(buffer)?, columns, out: look.buffer(out)? })
@@ -65,6 +60,25 @@ impl<'a> Look<'a, '_, '_> {
             None if active => self.buffer(name).map(Operand::Buffer),
             None => Err(format!("no weight is called `{name}`")),
         }
+    }
+
+    /// A product may have others beside it, if it has one value to multiply and one weight of its own.
+    fn kernel(&self, instruction: &Instruction) -> Result<Step<'a>, String> {
+        let Instruction::Kernel { op, skip, inputs, weights, out, beside, .. } = instruction else {
+            return Err("not a kernel".to_owned());
+        };
+        if !beside.is_empty() && (*op != Op::Linear || inputs.len() != 1 || weights.len() != 1) {
+            return Err(format!("{} has products beside it, which only a product has", op.row().name));
+        }
+        let values = inputs.iter().map(|name| self.operand(name, true));
+        let held = weights.iter().map(|name| self.operand(name, false));
+        let reads: Vec<Operand<'a>> = values.chain(held).collect::<Result<_, String>>()?;
+        let mut outs = vec![Out { to: self.operand(out, true)?, weight: None }];
+        for product in beside {
+            let weight = Some(self.operand(&product.weight, false)?);
+            outs.push(Out { to: self.operand(&product.out, true)?, weight });
+        }
+        Ok(Step::Kernel { op: *op, skip: *skip, reads, outs })
     }
 
     fn elements(&self, place: &Place<'_>) -> u64 {

@@ -149,7 +149,7 @@ impl<'a> Machine<'a> {
         let card = &mut self.cards[number];
         let mut wakes = Vec::new();
         match step {
-            Step::Kernel { op, skip, reads, out } => card.kernel(logical, (*op, *skip), reads, (*out, layer))?,
+            Step::Kernel { op, skip, reads, outs } => card.kernel(logical, (*op, *skip), reads, (outs, layer))?,
             Step::Slice { from, columns, out } => card.slice(logical, *from, *columns, *out)?,
             Step::Collective(_) => return self.arrive(number),
             Step::Send { peer, buffer, tag } => {

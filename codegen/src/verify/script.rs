@@ -7,6 +7,7 @@ use super::value::Span;
 use super::{MAX_EXPANDED, instruction, problem};
 use crate::{Buffer, Instruction, Plan, Program, ReduceOp, SailPlan};
 use sailplan_ir::{Algorithm, Bytes, CollectiveKind, DType, Diagnostics, Dim, Extents, Op, SailId, SailKind};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -41,7 +42,7 @@ pub(crate) struct Block<'a> {
 
 /// One instruction.
 pub(crate) enum Step<'a> {
-    Kernel { op: Op, skip: u64, reads: Vec<Operand<'a>>, out: Operand<'a> },
+    Kernel { op: Op, skip: u64, reads: Vec<Operand<'a>>, outs: Vec<Out<'a>> },
     Slice { from: usize, columns: Span, out: usize },
     Collective(Meeting<'a>),
     Send { peer: SailId, buffer: usize, tag: u32 },
@@ -49,6 +50,13 @@ pub(crate) enum Step<'a> {
     Stream { weight: Operand<'a>, bytes: Bytes },
     HostRecv { buffer: usize },
     HostSend { buffer: usize, start: u64 },
+}
+
+/// What a kernel writes. Of a joint kernel, each result with its own weight in place of the first one's.
+#[derive(Clone, Copy)]
+pub(crate) struct Out<'a> {
+    pub(crate) to: Operand<'a>,
+    pub(crate) weight: Option<Operand<'a>>,
 }
 
 /// What a name stands for.
@@ -69,6 +77,16 @@ pub(crate) struct Meeting<'a> {
     pub(crate) bytes: Bytes,
     pub(crate) from: usize,
     pub(crate) into: usize,
+}
+
+impl<'a> Out<'a> {
+    /// What this result is made of, where the kernel's first is made of `reads`.
+    pub(crate) fn reads<'b>(&self, reads: &'b [Operand<'a>]) -> Cow<'b, [Operand<'a>]> {
+        match (self.weight, reads.first()) {
+            (Some(weight), Some(&x)) => Cow::Owned(vec![x, weight]),
+            _ => Cow::Borrowed(reads),
+        }
+    }
 }
 
 impl Operand<'_> {

@@ -182,9 +182,13 @@ impl<'a> Card<'a> {
 
     /// What the kernels of the block read and write.
     fn operands(&self) -> impl Iterator<Item = &'a Operand<'a>> + use<'a> {
-        self.steps().iter().flat_map(|step| match step {
-            Step::Kernel { reads, out, .. } => reads.iter().chain(Some(out)),
-            _ => [].iter().chain(None),
+        let steps = self.steps().iter().map(|step| match step {
+            Step::Kernel { reads, outs, .. } => (&reads[..], &outs[..]),
+            _ => (&[][..], &[][..]),
+        });
+        steps.flat_map(|(reads, outs)| {
+            let written = outs.iter().flat_map(|out| std::iter::once(&out.to).chain(out.weight.as_ref()));
+            reads.iter().chain(written)
         })
     }
 
@@ -211,9 +215,10 @@ impl<'a> Card<'a> {
             self.values[buffer] = self.values[buffer].map(|value| value.later(last - layer));
         }
         for step in self.steps() {
-            let Step::Kernel { op, out, .. } = step else { continue };
-            for (resident, place) in (layer..last).filter_map(|layer| out.resident(Some(layer))) {
-                self.appended[resident][place] |= op.appends();
+            let Step::Kernel { op, outs, .. } = step else { continue };
+            let skipped = (layer..last).flat_map(|layer| outs.iter().map(move |out| out.to.resident(Some(layer))));
+            for (resident, place) in skipped.flatten().filter(|_| op.appends()) {
+                self.appended[resident][place] = true;
             }
         }
         self.reach += last - layer;

@@ -4,7 +4,7 @@
 use super::card::Card;
 use super::kernel::Part;
 use super::model::{Logical, Read};
-use super::script::{Operand, Step};
+use super::script::{Operand, Out, Step};
 use super::value::{Held, Value};
 use sailplan_ir::{Action, CollectiveKind, Layout, Node, Op};
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ impl Trace {
         (step, layer): (&Step<'_>, Option<u32>),
     ) -> Result<(), String> {
         match step {
-            Step::Kernel { op, reads, out, .. } => self.kernel(logical, card, (*op, reads), (*out, layer))?,
+            Step::Kernel { op, reads, outs, .. } => self.results(logical, card, (*op, reads), (outs, layer))?,
             Step::Slice { from, out, .. } => self.converted(logical, card, (Action::Slice, *from, *out))?,
             Step::Collective(meeting) => {
                 let action = match meeting.kind {
@@ -126,14 +126,35 @@ impl Trace {
         Ok(known)
     }
 
+    /// One event for each result: what is written to a buffer is noted when all are known.
+    fn results(
+        &mut self,
+        logical: &Logical,
+        card: &Card<'_>,
+        (op, reads): (Op, &[Operand<'_>]),
+        (outs, layer): (&[Out<'_>], Option<u32>),
+    ) -> Result<(), String> {
+        let mut made = Vec::new();
+        for out in outs {
+            made.push((out.to, self.kernel(logical, card, (op, &out.reads(reads)), (out.to, layer))?));
+        }
+        for (out, known) in made {
+            match (out, out.resident(layer)) {
+                (Operand::Buffer(buffer), _) => drop(self.buffers.insert(buffer, known)),
+                (_, Some(place)) => drop(self.caches.insert(place, known)),
+                _ => return Err("writes to no place".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
     fn kernel(
         &mut self,
         logical: &Logical,
         card: &Card<'_>,
         (op, reads): (Op, &[Operand<'_>]),
         (out, layer): (Operand<'_>, Option<u32>),
-    ) -> Result<(), String> {
-        let cache = out.resident(layer);
+    ) -> Result<Known, String> {
         let (of, layout) = match out {
             Operand::Buffer(buffer) => written(logical, card, buffer)?,
             Operand::Resident(..) => match card.operand(logical, &out, layer)? {
@@ -157,13 +178,7 @@ impl Trace {
                 }
             });
         }
-        let known = self.event(Event { action: Action::Compute(node), reads: operands, of, layout })?;
-        match (out, cache) {
-            (Operand::Buffer(buffer), _) => drop(self.buffers.insert(buffer, known)),
-            (_, Some(place)) => drop(self.caches.insert(place, known)),
-            _ => return Err("writes to no place".to_owned()),
-        }
-        Ok(())
+        self.event(Event { action: Action::Compute(node), reads: operands, of, layout })
     }
 }
 

@@ -1,9 +1,9 @@
 //! Comparisons of plans: nothing is reported of equal plans, everything of unlike ones.
 
 use crate::mutate::Numbers;
-use crate::placements::{part, placement, plans};
+use crate::placements::{part, placement, plan_of, plans};
 use crate::small::{fleet, model, request};
-use sailplan_codegen::{Class, Diff, Plan, What, diff, diff_refused, emit, read, write};
+use sailplan_codegen::{Class, Diff, Instruction, Plan, What, diff, diff_refused, emit, read, write};
 use sailplan_ir::{Diagnostic, Diagnostics, Fleet, Picoseconds, Verified, Verify};
 use sha2::{Digest, Sha256};
 
@@ -156,6 +156,34 @@ fn slower_one_way_is_faster_the_other_way() {
         assert!((there.slowdown() - (worst - 1.0) * 100.0).abs() < 1e-6);
     }
     assert!(diff(&timed(0, 1), &timed(1, 1)).slowdown().is_infinite());
+}
+
+/// Products of one value in a kernel each: as sound as the joint kernel, and another program.
+#[test]
+fn products_apart_are_another_program() {
+    let joint = plan_of("one");
+    let mut apart = joint.clone();
+    let alone = |instruction: Instruction| match instruction {
+        Instruction::Kernel { op, skip, inputs, weights, out, beside, time } => {
+            let first = (weights, out);
+            let others = beside.into_iter().map(|product| (vec![product.weight], product.out));
+            let kernel = |(weights, out)| {
+                let (inputs, beside) = (inputs.clone(), Vec::new());
+                Instruction::Kernel { op, skip, inputs, weights, out, beside, time }
+            };
+            std::iter::once(first).chain(others).map(kernel).collect()
+        }
+        other => vec![other],
+    };
+    for program in apart.sails.iter_mut().flat_map(|sail| [&mut sail.prefill, &mut sail.decode]) {
+        for instruction in &mut program.instructions {
+            if let Instruction::Repeat { body, .. } = instruction {
+                *body = std::mem::take(body).into_iter().flat_map(alone).collect();
+            }
+        }
+    }
+    let found = format!("{:?}", diff(&sound(apart), &sound(joint)).changes);
+    assert!(found.contains("Kernels { op: \"joint linear\", old: 0, new: 2 }"), "{found}");
 }
 
 #[test]

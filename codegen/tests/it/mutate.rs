@@ -1,6 +1,6 @@
 //! Single corruptions of a plan, chosen by numbers.
 
-use sailplan_codegen::{Instruction, Plan, Program, ReduceOp};
+use sailplan_codegen::{Instruction, Plan, Product, Program, ReduceOp};
 use sailplan_ir::{Algorithm, CollectiveKind, Constant, Op, Pairs, SailId, Scores};
 
 /// Numbers from a seed (xorshift64*, Vigna 2016).
@@ -87,6 +87,9 @@ fn change(instruction: &mut Instruction, names: &[String], sails: &[SailId], num
             1 => layers.0.end = numbers.near(u64::from(layers.0.end)) as u32,
             _ => body.clear(),
         },
+        Instruction::Kernel { beside, .. } if !beside.is_empty() && numbers.below(2) == 0 => {
+            products(beside, names, numbers);
+        }
         Instruction::Kernel { op, skip, inputs, weights, out, .. } => match numbers.below(6) {
             5 => *skip = numbers.near(*skip),
             0 => *op = other_op(*op, numbers),
@@ -125,6 +128,22 @@ fn change(instruction: &mut Instruction, names: &[String], sails: &[SailId], num
         },
     }
     format!("{before} made {instruction:?}")
+}
+
+/// One product of a joint kernel, or the list of them.
+fn products(beside: &mut Vec<Product>, names: &[String], numbers: &mut Numbers) {
+    let place = numbers.below(beside.len());
+    match numbers.below(5) {
+        0 => drop(beside.remove(place)),
+        1 => beside.push(beside[place].clone()),
+        2 => rename(std::slice::from_mut(&mut beside[place].weight), names, numbers),
+        3 => rename(std::slice::from_mut(&mut beside[place].out), names, numbers),
+        _ if beside.len() > 1 => {
+            let weight = std::mem::take(&mut beside[0].weight);
+            beside[0].weight = std::mem::replace(&mut beside[1].weight, weight);
+        }
+        _ => beside.clear(),
+    }
 }
 
 fn rename(slots: &mut [String], names: &[String], numbers: &mut Numbers) {

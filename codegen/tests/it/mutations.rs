@@ -123,7 +123,11 @@ fn touches(instruction: &Instruction, sail: SailId) -> Touched<'_> {
             (vec![buffer], Vec::new())
         }
         Instruction::Repeat { .. } => (Vec::new(), Vec::new()),
-        Instruction::Kernel { inputs, weights, out, .. } => (inputs.iter().chain(weights).collect(), vec![out]),
+        Instruction::Kernel { inputs, weights, out, beside, .. } => {
+            let held = weights.iter().chain(beside.iter().map(|product| &product.weight));
+            let outs = std::iter::once(out).chain(beside.iter().map(|product| &product.out));
+            (inputs.iter().chain(held).collect(), outs.collect())
+        }
         Instruction::Slice { buffer, out, .. } => (vec![buffer], vec![out]),
         Instruction::Collective { buffer, into, .. } => (vec![buffer], vec![into.as_ref().unwrap_or(buffer)]),
         Instruction::Stream { weight, .. } => (Vec::new(), vec![weight]),

@@ -1,7 +1,7 @@
 //! One plan for each reason to refuse one, with the words that are said.
 
 use crate::placements::{plan_of, sound};
-use sailplan_codegen::{Instruction, Layers, Plan, Slice, read, write};
+use sailplan_codegen::{Instruction, Layers, Plan, Product, Slice, read, write};
 use sailplan_ir::{Algorithm, At, Bytes, Constant, Dim, Op, SailId, Verify};
 
 /// Changes a sound plan; the first problem must be at this place and say this.
@@ -262,7 +262,7 @@ fn of_repeats() {
         let inner = plan.sails[0].prefill.instructions[2].clone();
         body(plan, 0).push(inner);
     };
-    refused("one", nested, "sail0.prefill[2].body[17]", "a repeat inside a repeat");
+    refused("one", nested, "sail0.prefill[2].body[14]", "a repeat inside a repeat");
 }
 
 #[test]
@@ -289,9 +289,54 @@ fn of_kernels() {
         let append = body.iter().position(|instruction| op_is(instruction, "kv_append")).unwrap();
         body.remove(append);
     };
-    refused("one", early, &at(7), "the model has no attention");
-    let shape = edit("linear", "attn_k", |_, _, out| *out = "layer.attn_q".to_owned());
-    refused("one", shape, &at(2), "has not the shape");
+    refused("one", early, &at(5), "the model has no attention");
+    let shape = edit("linear", "attn_k", |_, _, out| *out = "layer.attn_k".to_owned());
+    refused("one", shape, &at(1), "has not the shape");
+}
+
+/// The products beside that of q, and the weights of the first one.
+fn beside(plan: &mut Plan) -> (&mut Vec<Product>, &mut Vec<String>, &mut Op) {
+    let joint =
+        |instruction: &Instruction| matches!(instruction, Instruction::Kernel { beside, .. } if beside.len() == 2);
+    match first(plan, 0, joint) {
+        Instruction::Kernel { beside, weights, op, .. } => (beside, weights, op),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn of_joint_kernels() {
+    let at = |index: usize| format!("sail0.prefill[2].body[{index}] in layer 0");
+    let read = "sail0.prefill[2].body[1]";
+    let exchanged = |plan: &mut Plan| {
+        let (products, ..) = beside(plan);
+        let weight = std::mem::take(&mut products[0].weight);
+        products[0].weight = std::mem::replace(&mut products[1].weight, weight);
+    };
+    refused("one", exchanged, &at(3), "the model has no rope of `attn_v`");
+    let another = |plan: &mut Plan| "blk.{layer}.ffn_up.weight".clone_into(&mut beside(plan).0[0].weight);
+    refused("one", another, &at(1), "the model has no linear of `attn_norm` of layer 0, `blk.0.ffn_up.weight`");
+    refused("one", |plan| drop(beside(plan).0.pop()), &at(5), "to which nothing was written");
+    let twice = |plan: &mut Plan| {
+        let product = beside(plan).0[0].clone();
+        beside(plan).0.push(product);
+    };
+    refused("one", twice, &at(1), "changes nothing");
+    let one_place = |plan: &mut Plan| {
+        let buffers = &mut plan.sails[0].prefill.buffers;
+        let offset = buffers.iter().find(|buffer| buffer.name == "layer.attn_k").unwrap().offset;
+        buffers.iter_mut().find(|buffer| buffer.name == "layer.attn_v").unwrap().offset = offset;
+    };
+    refused("one", one_place, &at(1), "two results of one kernel share a place");
+    let shape = |plan: &mut Plan| "layer.attn_q".clone_into(&mut beside(plan).0[0].out);
+    refused("one", shape, &at(1), "has not the shape");
+    let unknown = |plan: &mut Plan| beside(plan).0[0].weight.push('x');
+    refused("one", unknown, read, "no weight is called");
+    let nowhere = |plan: &mut Plan| beside(plan).0[0].out.push('x');
+    refused("one", nowhere, read, "no buffer is called");
+    let other = |plan: &mut Plan| *beside(plan).2 = Op::Bias;
+    refused("one", other, read, "bias has products beside it, which only a product has");
+    refused("one", |plan| beside(plan).1.clear(), read, "linear has products beside it, which only a product has");
 }
 
 #[test]
@@ -305,17 +350,17 @@ fn of_collectives() {
             *algorithm = Algorithm::Ring;
         });
     };
-    refused("reduce", other, "sail0.prefill[3].body[10] in layer 0", "sail1 does another collective");
+    refused("reduce", other, "sail0.prefill[3].body[8] in layer 0", "sail1 does another collective");
     let group = |plan: &mut Plan| {
         collective(plan, |instruction| {
             let Instruction::Collective { group, .. } = instruction else { return };
             group.reverse();
         });
     };
-    refused("reduce", group, "sail1.prefill[3].body[10]", "its group is");
+    refused("reduce", group, "sail1.prefill[3].body[8]", "its group is");
     let dropped =
         |plan: &mut Plan| body(plan, 1).retain(|instruction| !matches!(instruction, Instruction::Collective { .. }));
-    refused("reduce", dropped, "sail1.prefill[3].body[10] in layer 0", "reads a partial sum");
+    refused("reduce", dropped, "sail1.prefill[3].body[8] in layer 0", "reads a partial sum");
 }
 
 #[test]
@@ -384,7 +429,7 @@ fn fused(plan: &mut Plan) -> (&mut Op, &mut Vec<String>, &mut Vec<String>) {
 
 #[test]
 fn of_fused_kernels() {
-    let place = "sail0.prefill[3].body[13] in layer 0";
+    let place = "sail0.prefill[3].body[11] in layer 0";
     refused("fused", |plan| fused(plan).2.swap(0, 1), place, "the model has no swiglu of `ffn_up`");
     refused("fused", |plan| *fused(plan).0 = Op::LinearGeGlu, place, "the model has no geglu of `ffn_gate`");
     refused("fused", |plan| *fused(plan).0 = Op::Linear, place, "the model has no linear of");

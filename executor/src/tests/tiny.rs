@@ -245,7 +245,8 @@ impl Code<'_> {
     fn kernel(&mut self, op: Op, inputs: &[&str], weights: &[&str], out: &str) {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let (inputs, weights) = (owned(inputs), owned(weights));
-        self.push(Instruction::Kernel { op, skip: 0, inputs, weights, out: out.to_owned(), time: Picoseconds(0) });
+        let (out, beside, time) = (out.to_owned(), Vec::new(), Picoseconds(0));
+        self.push(Instruction::Kernel { op, skip: 0, inputs, weights, out, beside, time });
     }
 
     fn all_reduce(&mut self, buffer: &str) {

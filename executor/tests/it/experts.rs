@@ -22,7 +22,11 @@ fn routed(logits: &[f32], (experts, used): (usize, u32), renormalise: bool) -> V
     let (from, into) = (buffer(0, experts as u64), buffer(1, experts as u64));
     cpu.write(from, step, logits).expect("fits");
     let (op, inputs) = (Op::Route { used, renormalise }, vec![Operand::Buffer(from)]);
-    cpu.run(&Kernel { op, skip: 0, inputs, weights: Vec::new(), output: Operand::Buffer(into) }, step).expect("gates");
+    cpu.run(
+        &Kernel { op, skip: 0, inputs, weights: Vec::new(), output: Operand::Buffer(into), beside: Vec::new() },
+        step,
+    )
+    .expect("gates");
     cpu.read(into, step).expect("fits")
 }
 
@@ -105,7 +109,8 @@ impl Stacks {
         cpu.write(shares, step, &held).expect("fits");
         let op = Op::Experts { experts: EXPERTS as u32, used: 2 };
         let inputs = vec![Operand::Buffer(from), Operand::Buffer(shares)];
-        cpu.run(&Kernel { op, skip: 0, inputs, weights, output: Operand::Buffer(into) }, step).expect("a result");
+        cpu.run(&Kernel { op, skip: 0, inputs, weights, output: Operand::Buffer(into), beside: Vec::new() }, step)
+            .expect("a result");
         cpu.read(into, step).expect("fits")
     }
 
@@ -212,7 +217,8 @@ fn operands_that_do_not_fit_are_errors() {
         cpu.write(buffer(1, gates), step(2), &vec![1.0; 2 * gates as usize]).expect("fits");
         let inputs = vec![operand(0, 8), operand(1, gates)];
         let op = Op::Experts { experts: 5, used: 2 };
-        let kernel = Kernel { op, skip: 0, inputs, weights: weights.to_vec(), output: operand(2, out) };
+        let kernel =
+            Kernel { op, skip: 0, inputs, weights: weights.to_vec(), output: operand(2, out), beside: Vec::new() };
         let all_fits = weights == good && (gates, out) == (5, 8);
         assert_eq!(cpu.run(&kernel, step(2)).is_ok(), all_fits, "{gates} {out}");
     }
@@ -220,7 +226,11 @@ fn operands_that_do_not_fit_are_errors() {
         let inputs = vec![operand(0, 8); missing];
         let op = Op::Experts { experts: 5, used: 2 };
         assert!(
-            cpu.run(&Kernel { op, skip: 0, inputs, weights: good.to_vec(), output: operand(2, 8) }, step(2)).is_err()
+            cpu.run(
+                &Kernel { op, skip: 0, inputs, weights: good.to_vec(), output: operand(2, 8), beside: Vec::new() },
+                step(2)
+            )
+            .is_err()
         );
     }
 }

@@ -22,7 +22,14 @@ pub(crate) fn run(op: Op, step: Step, inputs: &[&[f32]], vectors: &[&[f32]], col
     let mut cpu = device();
     let rows = if op == Op::LastToken { Dim::Outputs } else { Dim::Tokens };
     let output = Buffer { rows, ..buffer(0, columns) };
-    let mut kernel = Kernel { op, skip: 0, inputs: Vec::new(), weights: Vec::new(), output: Operand::Buffer(output) };
+    let mut kernel = Kernel {
+        op,
+        skip: 0,
+        inputs: Vec::new(),
+        weights: Vec::new(),
+        output: Operand::Buffer(output),
+        beside: Vec::new(),
+    };
     for (place, values) in (1..).zip(inputs) {
         let operand = buffer(place, values.len() as u64 / step.tokens);
         cpu.write(operand, step, values).expect("fits");
@@ -103,15 +110,24 @@ pub(crate) fn attended(
     for place in [0, 1] {
         cpu.write(kv, step, rows[1 + place as usize]).expect("fits");
         let inputs = vec![cache(place), Operand::Buffer(kv)];
-        let append =
-            Kernel { op: Op::KvAppend { head_dim: 8 }, skip: 0, inputs, weights: Vec::new(), output: cache(place) };
+        let append = Kernel {
+            op: Op::KvAppend { head_dim: 8 },
+            skip: 0,
+            inputs,
+            weights: Vec::new(),
+            output: cache(place),
+            beside: Vec::new(),
+        };
         cpu.run(&append, step).expect("appended");
     }
     cpu.write(q, step, rows[0]).expect("fits");
     let op = Op::Attention { heads: 6, kv_heads: 3, head_dim: 8, scores };
     let inputs = vec![Operand::Buffer(q), cache(0), cache(1)];
-    cpu.run(&Kernel { op, skip: 0, inputs, weights: Vec::new(), output: Operand::Buffer(out) }, step)
-        .expect("attended");
+    cpu.run(
+        &Kernel { op, skip: 0, inputs, weights: Vec::new(), output: Operand::Buffer(out), beside: Vec::new() },
+        step,
+    )
+    .expect("attended");
     cpu.read(out, step).expect("fits")
 }
 
@@ -179,6 +195,6 @@ fn misfits_are_errors() {
         (Op::Add, vec![far, operand(4)], Vec::new(), operand(4)),
         (Op::Add, vec![odd, operand(4)], Vec::new(), operand(4)),
     ] {
-        assert!(cpu.run(&Kernel { op, skip: 0, inputs, weights, output }, STEP).is_err(), "{op:?}");
+        assert!(cpu.run(&Kernel { op, skip: 0, inputs, weights, output, beside: Vec::new() }, STEP).is_err(), "{op:?}");
     }
 }

@@ -43,8 +43,11 @@ fn product(cpu: &mut Cpu, x: &[f32], weight: Weight, tokens: usize) -> Vec<f32> 
     let (input, output) = (buffer(0, weight.columns), buffer(1, weight.rows));
     cpu.write(input, step, x).expect("fits");
     let (inputs, weights) = (vec![Operand::Buffer(input)], vec![weight]);
-    cpu.run(&Kernel { op: Op::Linear, skip: 0, inputs, weights, output: Operand::Buffer(output) }, step)
-        .expect("a product");
+    cpu.run(
+        &Kernel { op: Op::Linear, skip: 0, inputs, weights, output: Operand::Buffer(output), beside: Vec::new() },
+        step,
+    )
+    .expect("a product");
     cpu.read(output, step).expect("fits")
 }
 
@@ -109,8 +112,11 @@ fn a_slice_of_a_table_gives_its_rows_and_zeros() {
         let (input, output) = (buffer(0, 1), buffer(1, COLUMNS as u64));
         cpu.write_tokens(input, step, &tokens).expect("fits");
         let (inputs, weights) = (vec![Operand::Buffer(input)], vec![weight]);
-        cpu.run(&Kernel { op: Op::Embed, skip: 0, inputs, weights, output: Operand::Buffer(output) }, step)
-            .expect("rows");
+        cpu.run(
+            &Kernel { op: Op::Embed, skip: 0, inputs, weights, output: Operand::Buffer(output), beside: Vec::new() },
+            step,
+        )
+        .expect("rows");
         let row = |row: usize| values[row * COLUMNS..(row + 1) * COLUMNS].to_vec();
         let expected = [row(14), vec![0.0; COLUMNS], row(10), vec![0.0; COLUMNS]].concat();
         assert_eq!(cpu.read(output, step).expect("fits"), expected, "{dtype}");
@@ -120,7 +126,8 @@ fn a_slice_of_a_table_gives_its_rows_and_zeros() {
 fn kernel(cpu: &mut Cpu, op: Op, inputs: &[Buffer], weights: &[Weight], output: Buffer) {
     let inputs = inputs.iter().copied().map(Operand::Buffer).collect();
     let step = Step { start: 0, tokens: TOKENS as u64 };
-    let kernel = Kernel { op, skip: 0, inputs, weights: weights.to_vec(), output: Operand::Buffer(output) };
+    let kernel =
+        Kernel { op, skip: 0, inputs, weights: weights.to_vec(), output: Operand::Buffer(output), beside: Vec::new() };
     cpu.run(&kernel, step).expect("a result");
 }
 
@@ -149,6 +156,59 @@ fn a_fused_kernel_has_the_bits_of_the_three_it_replaces() {
     }
 }
 
+/// Products of one value with weights of several types and sizes, over tokens that fill no tile.
+#[test]
+fn a_joint_kernel_has_the_bits_of_its_products() {
+    let (x, step) = (noise(TOKENS * COLUMNS, 8), Step { start: 0, tokens: TOKENS as u64 });
+    let input = buffer(0, COLUMNS as u64);
+    for (place, (dtype, ggml)) in TYPES.into_iter().enumerate() {
+        let (other, other_ggml) = TYPES[(place + 5) % TYPES.len()];
+        let mut cpu = device();
+        let bytes = matrix(ggml).0;
+        cpu.load(0, &bytes).expect("fits");
+        cpu.load(bytes.len() as u64, &matrix(other_ggml).0).expect("fits");
+        cpu.write(input, step, &x).expect("fits");
+        let row_bytes = dtype.bytes(COLUMNS as u64).expect("whole blocks").0;
+        let part = |first: u64, rows| Weight { offset: first * row_bytes, rows, ..whole(dtype) };
+        let third = Weight { offset: bytes.len() as u64, rows: 7, ..whole(other) };
+        let weights = [part(0, 9), part(11, 4), third];
+        for (place, weight) in weights.iter().enumerate() {
+            kernel(&mut cpu, Op::Linear, &[input], &[*weight], buffer(1 + place as u64, weight.rows));
+        }
+        let beside = [4, 5, 6].map(|place| buffer(place, weights[place as usize - 4].rows));
+        let joint = Kernel {
+            op: Op::Linear,
+            skip: 0,
+            inputs: vec![Operand::Buffer(input)],
+            weights: vec![weights[0]],
+            output: Operand::Buffer(beside[0]),
+            beside: vec![(weights[1], beside[1]), (weights[2], beside[2])],
+        };
+        cpu.run(&joint, step).expect("three results");
+        for (place, out) in beside.into_iter().enumerate() {
+            let bits = |buffer| cpu.read(buffer, step).expect("fits").iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(buffer(1 + place as u64, out.columns)), bits(out), "{dtype} {other} {place}");
+            assert!(bits(out).iter().any(|&bits| bits != 0));
+        }
+    }
+}
+
+#[test]
+fn products_that_are_none_are_refused() {
+    let weight = Weight { columns: 32, rows: 4, ..whole(DType::F32) };
+    let refused = |op: Op, other: Weight| {
+        let (inputs, output) = (vec![Operand::Buffer(buffer(0, 32))], Operand::Buffer(buffer(1, 4)));
+        let beside = vec![(other, buffer(2, 4))];
+        let kernel = Kernel { op, skip: 0, inputs, weights: vec![weight], output, beside };
+        device().run(&kernel, Step { start: 0, tokens: 1 }).unwrap_err().to_string()
+    };
+    let long = Weight { columns: 64, ..weight };
+    assert!(refused(Op::Linear, long).contains("the rows of the weight and of the input differ in length"));
+    assert!(refused(Op::Bias, weight).contains("only a product has others beside it"));
+    let unknown = Weight { dtype: DType::IQ4_NL, ..weight };
+    assert!(refused(Op::Linear, unknown).contains("no kernel for this type of weight"));
+}
+
 #[test]
 fn a_fused_kernel_of_no_columns_gives_zeros() {
     for (dtype, _) in TYPES {
@@ -165,7 +225,7 @@ fn weights_that_are_no_pair_are_refused() {
     let weight = Weight { columns: 32, rows: 4, ..whole(DType::F32) };
     let refused = |columns: u64, weights: Vec<Weight>| {
         let (inputs, output) = (vec![Operand::Buffer(buffer(0, columns))], Operand::Buffer(buffer(1, 4)));
-        let kernel = Kernel { op: Op::LinearSwiGlu, skip: 0, inputs, weights, output };
+        let kernel = Kernel { op: Op::LinearSwiGlu, skip: 0, inputs, weights, output, beside: Vec::new() };
         device().run(&kernel, Step { start: 0, tokens: 1 }).unwrap_err().to_string()
     };
     let unlike = "the two weights differ in shape or type";

@@ -94,7 +94,14 @@ fn a_gain_that_is_no_head_is_an_error() {
     let weight = Weight { offset: 0, rows: 1, columns: 12, first_row: 0, dtype: DType::F32 };
     let op = Op::HeadNorm { head_dim: 8, epsilon: Constant(1e-5) };
     for (columns, weights) in [(16, vec![weight]), (16, vec![Weight { columns: 0, ..weight }]), (24, Vec::new())] {
-        let kernel = Kernel { op, skip: 0, inputs: vec![operand(columns)], weights, output: operand(columns) };
+        let kernel = Kernel {
+            op,
+            skip: 0,
+            inputs: vec![operand(columns)],
+            weights,
+            output: operand(columns),
+            beside: Vec::new(),
+        };
         assert!(device().run(&kernel, STEP).is_err(), "{columns}");
     }
 }

@@ -5,7 +5,8 @@ use super::{PHASES, PriceTable, Rates, work_of};
 use crate::saturate::{Choices, Way, WayAction};
 use sailplan_cost_model::{CostModel, Work};
 use sailplan_ir::{
-    Attachment, Bytes, BytesPerSecond, CollectiveKind, DomainId, FlopsPerSecond, Layout, Picoseconds, Role, SailId,
+    Attachment, Bytes, BytesPerSecond, CollectiveKind, DType, DomainId, FlopsPerSecond, Layout, Picoseconds, Role,
+    SailId,
 };
 use std::rc::Rc;
 
@@ -60,6 +61,7 @@ pub(crate) fn floors(choices: &Choices, rates: &Rates, costs: &CostModel<'_>, co
                 times.push(floor.price(phase, (class, times.len()), way));
             }
         }
+        times.extend((0..rates.joint.bundles.len()).map(|bundle| floor.joint(phase, bundle)));
         PriceTable { times, starts: Rc::clone(&rates.starts) }
     })
 }
@@ -118,6 +120,19 @@ impl Floor<'_> {
         };
         let covering = share.saturating_mul(domains.units(DomainId(cover as u32))) / units.max(1);
         Some(self.company.alone(work(&|domain| if domain.index() == cover { covering } else { share })))
+    }
+
+    /// What a rank has is rounded down for each product.
+    fn joint(&self, phase: usize, bundle: usize) -> Option<Picoseconds> {
+        let ranks = self.company.group.len() as u64;
+        let domains = &self.choices.template.domains;
+        let (moved, whole) = self.rates.joint_work(phase, bundle, |domain| domains.units(DomainId(domain as u32)))?;
+        let (nothing, empty) = self.rates.joint_work(phase, bundle, |_| 0)?;
+        let rounded = ranks * self.rates.joint.bundles[bundle].ways.len() as u64;
+        let sum = |all: u64, none: u64| (all + none * (ranks - 1)).saturating_sub(rounded);
+        let flops = |types: &[(u64, DType)]| types.iter().fold(0, |sum: u64, one| sum.saturating_add(one.0));
+        let work = Work { bytes: Bytes(sum(moved.0, nothing.0)), flops: sum(flops(&whole), flops(&empty)) };
+        Some(self.company.together(work))
     }
 
     /// Token ids come to every rank; everything else is there already.

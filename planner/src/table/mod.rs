@@ -3,9 +3,12 @@
 //! are worked out for each share. A test holds every entry equal to `Site::price`.
 
 mod floor;
+mod joint;
 
 pub(crate) use floor::{Company, floors};
+pub(crate) use joint::JointWork;
 
+use crate::joint::Kernels;
 use crate::price::{Site, local};
 use crate::saturate::{Choices, Way, WayAction};
 use crate::shares::coarsest;
@@ -18,11 +21,11 @@ use std::rc::Rc;
 /// Both phases, in the order of everything that comes in pairs.
 pub(crate) const PHASES: [Phase; 2] = [Phase::Prefill, Phase::Decode];
 
-/// Time of every way of every class in one phase; `None` where the group cannot do it.
+/// Time of every way of every class in one phase, and behind them of every joint kernel; `None` where the group cannot do it.
 #[derive(Clone, Debug)]
 pub(crate) struct PriceTable {
     times: Vec<Option<Picoseconds>>,
-    /// Where each class starts.
+    /// Where each class starts, and where the last one ends.
     starts: Rc<[usize]>,
 }
 
@@ -31,18 +34,17 @@ impl PriceTable {
         self.times[self.starts[class] + way]
     }
 
-    /// Of a way by its number among those of all classes.
-    pub(crate) fn time(&self, way: usize) -> Option<Picoseconds> {
-        self.times[way]
+    /// Of a kernel by its number.
+    pub(crate) fn time(&self, kernel: usize) -> Option<Picoseconds> {
+        self.times[kernel]
     }
 
     /// The ways of a class.
     pub(crate) fn of(&self, class: usize) -> &[Option<Picoseconds>] {
-        let end = self.starts.get(class + 1).copied().unwrap_or(self.times.len());
-        &self.times[self.starts[class]..end]
+        &self.times[self.starts[class]..self.starts[class + 1]]
     }
 
-    /// Without the ways that are forbidden.
+    /// Without the ways that are forbidden, none of which is a product.
     pub(crate) fn without(mut self, choices: &Choices, forbidden: impl Fn(&Way) -> bool) -> Self {
         let ways = choices.classes.iter().flat_map(|class| &class.ways);
         for (time, way) in self.times.iter_mut().zip(ways) {
@@ -73,6 +75,9 @@ pub(crate) struct Rates {
     classes: Vec<ClassRate>,
     /// By phase and way, class after class.
     kernels: [Vec<Option<Kernel>>; 2],
+    pub(crate) joint: Kernels,
+    /// By phase and joint kernel.
+    readings: [Vec<joint::Reading>; 2],
     starts: Rc<[usize]>,
 }
 
@@ -122,19 +127,10 @@ impl Rates {
             classes.flat_map(|(class, entry)| entry.ways.iter().map(move |way| of(class, way))).collect()
         });
         let classes = (0..choices.classes.len()).map(|class| class_rate(choices, class, costs)).collect();
-        let start = |end: &mut usize, class: &crate::saturate::Class| {
-            let start = *end;
-            *end += class.ways.len();
-            Some(start)
-        };
-        Self { classes, kernels, starts: choices.classes.iter().scan(0, start).collect() }
-    }
-}
-
-impl Rates {
-    /// The number of a way, class after class.
-    pub(crate) fn number(&self, (class, way): Made) -> usize {
-        self.starts[class] + way
+        let joint = Kernels::of(choices);
+        let readings = joint::readings(choices, &joint.bundles, costs, &granules);
+        let starts = (0..choices.classes.len()).map(|class| joint.number((class, 0))).chain([joint.ways()]);
+        Self { classes, kernels, readings, starts: starts.collect(), joint }
     }
 }
 
@@ -252,7 +248,7 @@ pub(crate) fn price_tables(
     prices_of(choices, rates, (site, &|_| true), exchanges)
 }
 
-/// As `price_tables`, of those ways only, by number, that are wanted.
+/// As `price_tables`, of those kernels only, by number, that are wanted.
 pub(crate) fn prices_of(
     choices: &Choices,
     rates: &Rates,
@@ -278,6 +274,10 @@ pub(crate) fn prices_of(
                 let price = possible.then(|| pricing.price(phase, (class, times.len()), way, exchanges));
                 times.push(price.flatten());
             }
+        }
+        for (index, bundle) in rates.joint.bundles.iter().enumerate() {
+            let possible = wanted(times.len()) && pricing.legal_together(bundle, &legal);
+            times.push(possible.then(|| pricing.joint(phase, index)).flatten());
         }
         PriceTable { times, starts: Rc::clone(&rates.starts) }
     })

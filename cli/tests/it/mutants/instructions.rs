@@ -2,7 +2,7 @@
 
 use super::change::Words;
 use super::numbers::Numbers;
-use sailplan_codegen::{Instruction, ReduceOp};
+use sailplan_codegen::{Instruction, Product, ReduceOp};
 use sailplan_ir::{Algorithm, CollectiveKind, Constant, Op, Picoseconds};
 
 /// Changes it, most often so that it means something else.
@@ -17,6 +17,9 @@ pub(crate) fn change(instruction: &mut Instruction, words: &Words, numbers: &mut
             1 => layers.0.end = numbers.near_u32(layers.0.end),
             _ => body.clear(),
         },
+        Instruction::Kernel { beside, .. } if !beside.is_empty() && numbers.below(2) == 0 => {
+            products(beside, names, numbers);
+        }
         Instruction::Kernel { op, skip, inputs, weights, out, .. } => match numbers.below(6) {
             5 => *skip = numbers.near(*skip),
             0 => *op = other_op(*op, numbers),
@@ -54,6 +57,22 @@ pub(crate) fn change(instruction: &mut Instruction, words: &Words, numbers: &mut
             1 => *start = numbers.near(*start),
             _ => bytes.0 = numbers.near(bytes.0),
         },
+    }
+}
+
+/// One product of a joint kernel, or the list of them.
+fn products(beside: &mut Vec<Product>, names: &[String], numbers: &mut Numbers) {
+    let place = numbers.below(beside.len());
+    match numbers.below(5) {
+        0 => drop(beside.remove(place)),
+        1 => beside.push(beside[place].clone()),
+        2 => rename(std::slice::from_mut(&mut beside[place].weight), names, numbers),
+        3 => rename(std::slice::from_mut(&mut beside[place].out), names, numbers),
+        _ if beside.len() > 1 => {
+            let weight = std::mem::take(&mut beside[0].weight);
+            beside[0].weight = std::mem::replace(&mut beside[1].weight, weight);
+        }
+        _ => beside.clear(),
     }
 }
 
