@@ -183,7 +183,7 @@ impl Op {
     pub const fn row(self) -> Row {
         let (name, signature, split, contract) = match self {
             Self::Embed => ("embed", "t,vd->td", "d", "v"),
-            Self::RmsNorm { .. } => ("rms_norm", "td,d->td", "", ""),
+            Self::RmsNorm { .. } => ("rms_norm", "td,d->td", "t", ""),
             Self::Linear => ("linear", "tk,nk->tn", "n", "k"),
             Self::Bias => ("bias", "tn,n->tn", "n", ""),
             Self::HeadNorm { .. } => ("head_norm", "th,r->th", "h", ""),
@@ -196,7 +196,7 @@ impl Op {
             Self::LinearGeGlu => ("linear_geglu", "tk,nk,nk->tn", "n", ""),
             Self::Scale { .. } => ("scale", "td->td", "d", ""),
             Self::SoftCap { .. } => ("soft_cap", "tn->tn", "n", ""),
-            Self::Add => ("add", "td,td->td", "d", ""),
+            Self::Add => ("add", "td,td->td", "td", ""),
             Self::Route { .. } => ("route", "te->te", "", ""),
             Self::Experts { .. } => ("experts", "tk,te,efk,efk,edf->td", "d", "ef"),
             Self::LastToken => ("last_token", "td->od", "d", ""),

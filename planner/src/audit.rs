@@ -5,9 +5,13 @@ use crate::saturate::{Choices, Way, WayAction, saturate};
 use sailplan_ir::{Constant, Dim, Extents, Graph, Layout, Node, Op, Pairs, Partition, Role, Scores, TensorId};
 use std::ops::Range;
 
-const EXTENTS: Extents = Extents { tokens: 3, context: 5, outputs: 1 };
 /// Positions already in the caches.
 const START: usize = 2;
+
+/// A step of so many tokens, fewer than ranks or no multiple of them.
+fn extents(tokens: u64) -> Extents {
+    Extents { tokens, context: START as u64 + tokens, outputs: 1 }
+}
 
 /// A dense tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,17 +198,17 @@ impl Random {
 }
 
 /// Every tensor of the template, evaluated whole.
-fn whole(graph: &Graph, seed: u64) -> Vec<Dense> {
+fn whole(graph: &Graph, seed: u64, tokens: u64) -> Vec<Dense> {
     let mut random = Random(seed);
     let mut values: Vec<Dense> = graph
         .tensors
         .iter()
         .map(|tensor| {
-            let axes: Vec<usize> = tensor.axes.iter().map(|axis: &Dim| axis.size(EXTENTS) as usize).collect();
+            let axes: Vec<usize> = tensor.axes.iter().map(|axis: &Dim| axis.size(extents(tokens)) as usize).collect();
             let mut value = Dense::zeros(&axes);
             value.data.iter_mut().for_each(|number| *number = random.next());
             if tensor.role == Role::Tokens {
-                value.data = vec![0.0, 4.0, 2.0];
+                value.data = (0..tokens).map(|token| (token * 4 % 10) as f64).collect();
             }
             value
         })
@@ -228,8 +232,12 @@ struct Audit<'a> {
 impl Audit<'_> {
     fn range(&self, tensor: TensorId, axis: u8, rank: usize) -> Range<usize> {
         let (graph, domains) = (&self.choices.template.graph, &self.choices.template.domains);
-        let per_unit = domains.elements_per_unit(graph, tensor, axis);
-        let range = self.partitions[domains.domain(tensor, axis).index()].elements(rank, per_unit);
+        let domain = domains.domain(tensor, axis);
+        let partition = &self.partitions[domain.index()];
+        let range = match domains.is_rows(domain) {
+            true => partition.rows(rank).rows(self.whole[tensor.index()].axes[0] as u64),
+            false => partition.elements(rank, domains.elements_per_unit(graph, tensor, axis)),
+        };
         range.start as usize..range.end as usize
     }
 
@@ -307,7 +315,7 @@ impl Audit<'_> {
         }
     }
 
-    /// The whole out of slices, which agree where they have elements in common; along the last axis.
+    /// The whole out of slices, which agree where they have elements in common; along the last axis or the rows.
     fn assembled(&self, class: usize, family: &Family) -> Dense {
         let fact = self.choices.classes[class].fact;
         let Layout::Sharded(axis) = fact.layout else { panic!("{fact:?} is not cut") };
@@ -315,6 +323,10 @@ impl Audit<'_> {
         let columns = whole.columns();
         for (rank, part) in family.iter().enumerate() {
             let range = self.range(fact.tensor, axis, rank);
+            if axis == 0 {
+                whole.data[range.start * columns..range.end * columns].copy_from_slice(&part.data);
+                continue;
+            }
             for (row, column) in (0..part.rows()).flat_map(|row| range.clone().map(move |column| (row, column))) {
                 whole.data[row * columns + column] = part.at(row, column - range.start);
             }
@@ -414,14 +426,14 @@ fn partitions(choices: &Choices, ranks: usize) -> Vec<Vec<Partition>> {
     rates.iter().map(cut).collect()
 }
 
-fn audit(description: &str, ranks: usize) -> usize {
+fn audit(description: &str, ranks: usize, tokens: u64) -> usize {
     let model = sailplan_models::from_ron("audit.ron", description).unwrap().model;
     let mut checked = 0;
     for class in &model.classes {
         let choices = saturate(&class.template, class.name == "head").unwrap();
         for partitions in partitions(&choices, ranks) {
             let families = vec![None; choices.classes.len()];
-            let whole = whole(&class.template, 7 + ranks as u64);
+            let whole = whole(&class.template, 7 + ranks as u64, tokens);
             let mut audit = Audit { choices: &choices, partitions: &partitions, whole, ranks, families, checked: 0 };
             audit.run();
             let ways: usize = choices.classes.iter().map(|class| class.ways.len()).sum();
@@ -437,7 +449,17 @@ fn every_way_of_every_class_computes_the_layer() {
     for ranks in [1, 2, 3, 4, 5, 7] {
         let renormalised = MIXTURE.replace("renormalise: false", "renormalise: true");
         for description in [DECODER, MIXTURE, &renormalised, WINDOWED, CAPPED, PARALLEL] {
-            assert!(audit(description, ranks) > 100, "too little was checked");
+            assert!(audit(description, ranks, 3) > 100, "too little was checked");
+        }
+    }
+}
+
+/// No rows for most ranks, one each, and some that have more.
+#[test]
+fn every_way_computes_steps_of_any_length() {
+    for (ranks, tokens) in [(4, 1), (3, 4), (5, 5), (4, 6), (7, 8), (2, 9)] {
+        for description in [DECODER, MIXTURE, CAPPED, PARALLEL] {
+            audit(description, ranks, tokens);
         }
     }
 }
