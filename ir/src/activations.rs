@@ -197,8 +197,7 @@ impl RankView<'_> {
             _ => tensor.axes[axis].size(self.limit),
         };
         let all = tensor.axes.first().copied().unwrap_or(Dim::Fixed(1));
-        let part = self.rows(made.tensor, made.layout).filter(|share| !share.is_whole());
-        let rows = part.map_or(all, Dim::Part);
+        let rows = self.rows(made.tensor, made.layout).map_or(all, Dim::Part);
         let columns = (1..tensor.axes.len()).map(size).fold(1, u64::saturating_mul);
         let blocks = rows.most(self.limit).saturating_mul(columns).div_ceil(tensor.dtype.block());
         LocalBuffer {
