@@ -167,7 +167,8 @@ pub struct Row {
     pub name: &'static str,
     /// Domain letters, one per axis: `inputs->output`; an input after `?` is optional.
     pub signature: &'static str,
-    /// Output letters along which the operator may be cut: each part needs only its part of the operands.
+    /// Output letters along which the operator may be cut: each part needs only its part of the operands. Rows, the letter `t`,
+    /// stand here where each is worked out by itself, wherever it stands, and cutting them has a use.
     pub split: &'static str,
     /// Summed letters: a part over a slice of them is a partial sum.
     pub contract: &'static str,
