@@ -269,8 +269,8 @@ pub(crate) fn prices_of(
         borders: site.partitions.iter().map(border).collect(),
         overhead: site.costs.overhead(site.group),
     };
-    let legal: Vec<bool> = (0..choices.classes.len()).map(|class| pricing.legal(class)).collect();
     [0, 1].map(|phase| {
+        let legal: Vec<bool> = (0..choices.classes.len()).map(|class| pricing.legal(phase, class)).collect();
         let mut times = Vec::with_capacity(rates.kernels[phase].len());
         for (class, entry) in choices.classes.iter().enumerate() {
             for way in &entry.ways {
@@ -329,9 +329,15 @@ fn cut(choices: &Choices, class: usize, way: &Way) -> Vec<DomainId> {
 }
 
 impl Pricing<'_> {
-    /// Whether a class can be held: a cut must divide its domain and, on a weight, fall on block borders.
-    fn legal(&self, class: usize) -> bool {
+    /// Whether a class can be held: a cut must divide its domain, or the rows of the phase, and, on a weight, fall on block
+    /// borders.
+    fn legal(&self, phase: usize, class: usize) -> bool {
+        let domains = &self.choices.template.domains;
         match self.rates.classes[class].cut {
+            Some((domain, _)) if domains.is_rows(DomainId(domain as u32)) => {
+                let tokens = self.site.costs.extents(PHASES[phase]).tokens;
+                self.slowest[phase][domain].iter().all(|&(_, share)| share < tokens)
+            }
             Some((domain, border)) => self.borders[domain] > 0 && self.borders[domain].is_multiple_of(border),
             None => self.choices.classes[class].fact.layout != Layout::Partial || self.site.group.len() > 1,
         }
