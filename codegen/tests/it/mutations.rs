@@ -204,13 +204,13 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("buffer of other columns", |plan, sail| plan.sails[sail].decode.buffers[0].columns += 1),
         ("buffer of other rows", |plan, sail| plan.sails[sail].decode.buffers[0].rows = sailplan_ir::Dim::Context),
         ("buffer of a part of other rows", |plan, sail| {
-            let rows = plan.sails[sail].prefill.buffers.iter_mut().map(|buffer| &mut buffer.rows);
-            let part = rows.filter(|rows| matches!(rows, sailplan_ir::Dim::Part(_))).next_back();
+            let mut rows = plan.sails[sail].prefill.buffers.iter_mut().map(|buffer| &mut buffer.rows);
+            let part = rows.rfind(|rows| matches!(rows, sailplan_ir::Dim::Part(_)));
             part.into_iter().for_each(|rows| *rows = sailplan_ir::Dim::Part("1..3 of 4".parse().unwrap()));
         }),
         ("buffer of all rows", |plan, sail| {
-            let rows = plan.sails[sail].decode.buffers.iter_mut().map(|buffer| &mut buffer.rows);
-            let part = rows.filter(|rows| matches!(rows, sailplan_ir::Dim::Part(_))).next_back();
+            let mut rows = plan.sails[sail].decode.buffers.iter_mut().map(|buffer| &mut buffer.rows);
+            let part = rows.rfind(|rows| matches!(rows, sailplan_ir::Dim::Part(_)));
             part.into_iter().for_each(|rows| *rows = sailplan_ir::Dim::Tokens);
         }),
         ("buffer dropped", |plan, sail| drop(plan.sails[sail].prefill.buffers.pop())),
