@@ -285,44 +285,38 @@ fn of_collectives() {
     refused("reduce", dropped, "sail1.prefill[3].body[10] in layer 0", "reads a partial sum");
 }
 
-/// Rows 1 of 2 on rank 0, rows that no part says, tokens that are no part, a norm that is gathered where it was made.
+/// The first two buffers by rows are a slice of the residual and what the first sum is scattered to.
 #[test]
 fn of_rows() {
-    fn rows(plan: &mut Plan, name: &str, to: Dim) {
-        let buffers = &mut plan.sails[0].prefill.buffers;
-        let found = buffers.iter_mut().find(|buffer| buffer.name == name).expect("a buffer by rows");
-        found.rows = to;
+    #[track_caller]
+    fn refused(change: impl Fn(&mut Plan), words: &str) {
+        let mut plan = plan_of("rows");
+        sound(&plan);
+        change(&mut plan);
+        let problems = plan.problems();
+        assert!(problems.0.first().is_some_and(|first| first.message.contains(words)), "{problems}");
     }
-    let share = |text: &str| Dim::Part(text.parse().unwrap());
-    let scattered = "sail0.prefill[3].body[12]";
-    let other = |plan: &mut Plan| rows(plan, "layer.attn_out.rows", share("1..2 of 2"));
-    refused("rows", other, scattered, "have not the shapes that its parts say");
-    let third = |plan: &mut Plan| rows(plan, "layer.attn_out.rows", share("0..1 of 3"));
-    refused("rows", third, "sail0.prefill.buffers[11]", "its shape says");
-    let sliced = |plan: &mut Plan| rows(plan, "layer.x.rows", share("1..2 of 2"));
-    refused("rows", sliced, "sail0.prefill[3].body[14] in layer 0", "operands have different rows");
-    let parts = |plan: &mut Plan| {
-        for sail in 0..2 {
-            let scatter = first(plan, sail, |instruction| matches!(instruction, Instruction::Collective { .. }));
-            let Instruction::Collective { parts, .. } = scatter else { return };
-            *parts = vec![1, 2];
-        }
+    let rows = |plan: &mut Plan, place: usize, to: &str| {
+        let buffers = plan.sails[0].prefill.buffers.iter_mut().filter(|buffer| matches!(buffer.rows, Dim::Part(_)));
+        buffers.skip(place).take(1).for_each(|buffer| buffer.rows = Dim::Part(to.parse().unwrap()));
     };
-    refused("rows", parts, scattered, "have not the shapes that its parts say");
+    refused(|plan| rows(plan, 1, "1..2 of 2"), "have not the shapes that its parts say");
+    refused(|plan| rows(plan, 1, "0..1 of 4"), "its shape says");
+    refused(|plan| rows(plan, 0, "1..2 of 2"), "operands have different rows: 1..2 of 2 and 0..1 of 2");
+    let parts = |plan: &mut Plan| {
+        let scatter = first(plan, 0, |instruction| matches!(instruction, Instruction::Collective { .. }));
+        let Instruction::Collective { parts, .. } = scatter else { return };
+        *parts = vec![1, 2];
+    };
+    refused(parts, "have not the shapes that its parts say");
     let cut = |plan: &mut Plan| {
         let slice = first(plan, 0, |instruction| matches!(instruction, Instruction::Slice { .. }));
         let Instruction::Slice { end, .. } = slice else { return };
         *end -= 1;
     };
-    refused("rows", cut, "sail0.prefill[3].body[13] in layer 0", "cuts rows 0..1 of 2 out of all of");
-    let linear = |plan: &mut Plan| {
-        let kernel = first(plan, 0, |one| op_is(one, "linear") && format!("{one:?}").contains("ffn_gate"));
-        let Instruction::Kernel { inputs, .. } = kernel else { return };
-        inputs[0] = "layer.ffn_norm.rows".to_owned();
-    };
-    refused("rows", linear, "sail0.prefill[3].body[17] in layer 0", "linear needs all rows");
-    let model = |plan: &mut Plan| plan.model.classes[1].tensors[0].dims[0] = share("0..1 of 2");
-    refused("rows", model, "model.classes.layer", "has an axis of tokens 0..1 of 2; a model has all tokens");
+    refused(cut, "cuts rows 0..1 of 2 out of all of");
+    let model = |plan: &mut Plan| plan.model.classes[1].tensors[0].dims[0] = Dim::Part("0..1 of 2".parse().unwrap());
+    refused(model, "has an axis of tokens 0..1 of 2; a model has all tokens");
 }
 
 #[test]
