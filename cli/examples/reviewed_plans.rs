@@ -176,9 +176,9 @@ const TAIL: &str = "
 
 - **The coding decides no placement.** Every pair differs in the class `estimate-only` alone: no layer, slice, collective or
   algorithm changes. Boards of either coding hold the same weights and run the same programs.
-- **It is worth 1.4 % of a request at most.** On eight cards and more, links take 5 to 11 % of a request, and 64b/66b saves 12 to
+- **It is worth 1.4 % of a request at most.** On eight cards and more, links take 5 to 11 % of a request, and 64b/66b saves 11 to
   15 % of that. A decode step gains less than half a percent, because nearly all of it is reading weights; prefill, whose messages are
-  long, gains 2 to 8 %.
+  long, gains 2 to 9 %.
 - **What binds is memory.** Twice the cards save far more than any coding can, and a 4-bit Llama-3-70B does not fit on eight cards of
   4 GB with either.
 

@@ -12,7 +12,7 @@ pub(crate) fn shard_bytes(dims: &[Dim], dtype: DType, slice: Slice, context: u64
         let size = match dim {
             Dim::Fixed(size) => *size,
             Dim::Context => context,
-            Dim::Tokens | Dim::Outputs => return None,
+            Dim::Tokens | Dim::Outputs | Dim::Part(_) => return None,
         };
         row = match slice {
             Slice::Cut { axis, start, end } if usize::from(axis) == index => {

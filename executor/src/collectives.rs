@@ -7,7 +7,7 @@
 use crate::ReplayError;
 use crate::transport::{Tag, Transport, rounded};
 use sailplan_codegen::ReduceOp;
-use sailplan_ir::{Algorithm, Chunks, CollectiveKind, SailId, Use, Wire, even_chunk};
+use sailplan_ir::{Algorithm, Chunks, CollectiveKind, Dim, RowShare, SailId, Use, Wire, even_chunk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -22,8 +22,19 @@ pub struct Collective {
     pub op: ReduceOp,
     /// Cards in order of rank.
     pub group: Vec<SailId>,
-    /// Columns of each rank, for all-gather and reduce-scatter.
+    /// Of each rank, for all-gather and reduce-scatter: its columns, or its share of the rows.
     pub parts: Vec<u64>,
+    /// Whether parts are shares of the rows.
+    pub by_rows: bool,
+}
+
+/// Rows and columns of the whole that ranks have parts of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// In this step.
+    pub rows: usize,
+    /// Of every row.
+    pub columns: usize,
 }
 
 /// One rank's part in a collective.
@@ -50,7 +61,7 @@ impl Exchange {
     pub fn new(collective: Collective, own: SailId) -> Option<Self> {
         let ranks = collective.group.len();
         let rank = collective.group.iter().position(|&sail| sail == own)?;
-        if collective.by_columns() && collective.parts.len() != ranks {
+        if collective.in_parts() && collective.parts.len() != ranks {
             return None;
         }
         let mut turns = Vec::new();
@@ -72,10 +83,18 @@ impl Exchange {
         Some(Self { collective, rank, turns })
     }
 
-    /// Whether an operand and a result with rows of so many columns are this rank's.
+    /// Whether an operand and a result with such rows of so many columns are this rank's.
     #[must_use]
-    pub fn fits(&self, operand: u64, result: u64) -> bool {
+    pub fn fits(&self, (from, operand): (Dim, u64), (into, result): (Dim, u64)) -> bool {
         let Self { collective, rank, .. } = self;
+        if collective.by_rows {
+            let own = RowShare::among(&collective.parts, *rank).map(Dim::Part);
+            let rows = if collective.kind == CollectiveKind::AllGather { (from, into) } else { (into, from) };
+            return own.map(|own| (own, Dim::Tokens)) == Some(rows) && operand == result;
+        }
+        if from != into {
+            return false;
+        }
         let part = || collective.parts.get(*rank).copied();
         let all = || collective.parts.iter().try_fold(0_u64, |sum, &columns| sum.checked_add(columns));
         match collective.kind {
@@ -90,12 +109,17 @@ impl Exchange {
         &self.collective
     }
 
-    /// This rank's result from this rank's operand, both row by row.
+    /// This rank's result from this rank's operand, both row by row; `whole` is what all ranks have together.
     ///
     /// # Errors
     /// A peer is gone or silent, or sends another size.
-    pub fn run(&self, rows: usize, operand: Vec<f32>, transport: &mut impl Transport) -> Result<Vec<f32>, ReplayError> {
-        let mut held = Held::new(self, rows, operand);
+    pub fn run(
+        &self,
+        whole: Extent,
+        operand: Vec<f32>,
+        transport: &mut impl Transport,
+    ) -> Result<Vec<f32>, ReplayError> {
+        let mut held = Held::new(self, whole, operand);
         for (step, turn) in self.turns.iter().enumerate() {
             let tag = Tag::Step { kind: self.collective.kind, step: step as u32 };
             for &(to, chunks) in &turn.sends {
@@ -117,7 +141,7 @@ impl Exchange {
                 self.combine(held.chunks(chunks), contributions);
             }
         }
-        Ok(held.result(self, rows))
+        Ok(held.result(self, whole.rows))
     }
 
     /// Combines what this rank holds of a chunk with what arrived, in the order of ranks.
@@ -152,8 +176,8 @@ impl Combine for ReduceOp {
 }
 
 impl Collective {
-    /// Whether chunks are columns of every row; otherwise they are near-equal runs of elements.
-    fn by_columns(&self) -> bool {
+    /// Whether chunks are the ranks' parts; otherwise they are near-equal runs of elements.
+    fn in_parts(&self) -> bool {
         matches!(self.kind, CollectiveKind::AllGather | CollectiveKind::ReduceScatter)
     }
 
@@ -169,12 +193,22 @@ struct Held {
 }
 
 impl Held {
-    fn new(exchange: &Exchange, rows: usize, operand: Vec<f32>) -> Self {
+    fn new(exchange: &Exchange, Extent { rows, columns }: Extent, operand: Vec<f32>) -> Self {
         let Exchange { collective, rank, .. } = exchange;
-        if !collective.by_columns() {
+        let all = Chunks::first(collective.group.len());
+        if !collective.in_parts() {
             let chunk = |index| even_chunk(operand.len() as u64, collective.group.len(), index);
             let ranges = (0..collective.group.len()).map(chunk).map(|c| c.start as usize..c.end as usize).collect();
             return Self { values: operand, ranges };
+        }
+        if collective.by_rows {
+            let share = |rank| RowShare::among(&collective.parts, rank).unwrap_or_default().rows(rows as u64);
+            let elements = |rows: Range<u64>| rows.start as usize * columns..rows.end as usize * columns;
+            let ranges = (0..collective.parts.len()).map(|rank| elements(share(rank))).collect();
+            let mut held = Self { values: vec![0.0; rows * columns], ranges };
+            let chunks = if collective.kind == CollectiveKind::AllGather { Chunks::one(*rank) } else { all };
+            held.fill(chunks, &operand);
+            return held;
         }
         let mut end = 0;
         let mut ranges = Vec::new();
@@ -185,14 +219,14 @@ impl Held {
         }
         let mut held = Self { values: vec![0.0; end], ranges };
         match collective.kind {
-            CollectiveKind::AllGather => held.fill(*rank, &operand),
+            CollectiveKind::AllGather => held.fill(Chunks::one(*rank), &operand),
             _ => held.values = transposed(&operand, rows, &collective.parts, Direction::Pack),
         }
         held
     }
 
-    fn fill(&mut self, rank: usize, operand: &[f32]) {
-        for (into, &value) in self.chunks(Chunks::one(rank)).iter_mut().zip(operand) {
+    fn fill(&mut self, chunks: Chunks, operand: &[f32]) {
+        for (into, &value) in self.chunks(chunks).iter_mut().zip(operand) {
             *into = value;
         }
     }
@@ -217,7 +251,9 @@ impl Held {
             self.values.iter_mut().for_each(|value| *value /= ranks);
         }
         match collective.kind {
-            CollectiveKind::AllGather => transposed(&self.values, rows, &collective.parts, Direction::Unpack),
+            CollectiveKind::AllGather if !collective.by_rows => {
+                transposed(&self.values, rows, &collective.parts, Direction::Unpack)
+            }
             CollectiveKind::ReduceScatter => self.chunks(Chunks::one(*rank)).to_vec(),
             _ => self.values,
         }

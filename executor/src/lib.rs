@@ -22,7 +22,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use collectives::{Collective, Exchange};
+pub use collectives::{Collective, Exchange, Extent};
 pub use cpu::Cpu;
 pub use device::{Arenas, Buffer, Cache, Device, Kernel, Operand, Step, Weight};
 pub use error::{Fault, ReplayError};

@@ -6,7 +6,7 @@ use crate::collectives::{Collective, Exchange};
 use crate::device::{Arenas, Buffer, Cache, Device, Kernel, Operand, Weight};
 use crate::residents::{Shard, Tensors, expanded};
 use sailplan_codegen::{Instruction, Memory, Plan, Product, Program, ReduceOp, SailPlan, in_layer};
-use sailplan_ir::{SailId, WeightIndex};
+use sailplan_ir::{Dim, SailId, WeightIndex};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -189,7 +189,8 @@ impl Resolver {
 
     fn slice(&self, from: Buffer, columns: std::ops::Range<u64>, into: Buffer) -> Result<Action, ReplayError> {
         let fits = columns.end <= from.columns && columns.end.checked_sub(columns.start) == Some(into.columns);
-        if !fits || from.rows != into.rows {
+        let rows = from.rows == into.rows || (from.rows == Dim::Tokens && matches!(into.rows, Dim::Part(_)));
+        if !fits || !rows {
             return Err(self.malformed(format!("columns {columns:?} of {from:?} are not {into:?}")));
         }
         Ok(Action::Slice { from, first: columns.start as usize, into })
@@ -200,8 +201,9 @@ impl Resolver {
             return Err(self.malformed("no collective".to_owned()));
         };
         let (op, group, parts) = (op.unwrap_or(ReduceOp::Sum), group.clone(), parts.clone());
-        let exchange = self.exchange(Collective { kind: *kind, algorithm: *algorithm, op, group, parts })?;
-        if !exchange.fits(from.columns, into.columns) || from.rows != into.rows {
+        let by_rows = [from, into].iter().any(|buffer| matches!(buffer.rows, Dim::Part(_)));
+        let exchange = self.exchange(Collective { kind: *kind, algorithm: *algorithm, op, group, parts, by_rows })?;
+        if !exchange.fits((from.rows, from.columns), (into.rows, into.columns)) {
             return Err(self.malformed(format!("{algorithm} {kind} cannot make {into:?} of {from:?}")));
         }
         Ok(Action::Collective { exchange, from, into })

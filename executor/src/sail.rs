@@ -3,12 +3,14 @@
 #![expect(clippy::disallowed_types, reason = "kernel and link times are measured")]
 
 use crate::ReplayError;
+use crate::collectives::Extent;
 use crate::device::{Buffer, Device, Step};
 use crate::replay::{Command, Event, News};
 use crate::resolve::{Action, Load, Script};
 use crate::shards::Files;
 use crate::transport::{Pulse, Tag, Transport};
 use crate::{Fault, SailTime};
+use sailplan_ir::Dim;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -117,13 +119,22 @@ impl<D: Device, T: Transport> Sail<D, T> {
                 self.times.kernels += began.elapsed();
             }
             Action::Slice { from, first, into } => {
-                let values = columns(&self.read(*from, step)?, from.columns, *first, into.columns as usize);
+                let values = self.read(*from, step)?;
+                let rows = match into.rows {
+                    Dim::Part(share) => share.rows(step.tokens),
+                    all => 0..all.size(step.extents()),
+                };
+                let elements = |row: u64| row.saturating_mul(from.columns) as usize;
+                let values = values.get(elements(rows.start)..elements(rows.end)).unwrap_or_default();
+                let values = columns(values, from.columns, *first, into.columns as usize);
                 self.write(*into, step, &values)?;
             }
             Action::Collective { exchange, from, into } => {
                 let operand = self.read(*from, step)?;
                 let began = Instant::now();
-                let result = exchange.run(step.rows(*from) as usize, operand, &mut self.transport)?;
+                let rows = step.rows(*from).max(step.rows(*into)) as usize;
+                let whole = Extent { rows, columns: from.columns.max(into.columns) as usize };
+                let result = exchange.run(whole, operand, &mut self.transport)?;
                 self.times.links += began.elapsed();
                 self.write(*into, step, &result)?;
             }

@@ -8,7 +8,7 @@
 use crate::schedule::Core;
 use crate::{
     Action, Algorithm, Bytes, Chunks, CollectiveKind, DType, Dim, Domains, Extents, Graph, Instruction, Layout,
-    Lifetime, Partition, Program, Role, TensorId, Wire, assign, even_chunk,
+    Lifetime, Partition, Program, Role, RowShare, TensorId, Wire, assign, even_chunk,
 };
 use std::ops::Range;
 
@@ -73,7 +73,7 @@ pub enum Home {
 pub struct LocalBuffer {
     /// The value that it is named after: the first one written to it.
     pub value: usize,
-    /// Rows.
+    /// Rows: all of a step, or a part of its tokens.
     pub rows: Dim,
     /// Columns on this rank.
     pub columns: u64,
@@ -135,6 +135,20 @@ impl RankView<'_> {
         Some((axis, self.share_of(tensor, axis, self.rank)))
     }
 
+    /// The rows of a layout that this rank holds; `None` when it cuts none.
+    #[must_use]
+    pub fn rows(&self, tensor: TensorId, layout: Layout) -> Option<RowShare> {
+        self.row_partition(tensor, layout).map(|partition| partition.rows(self.rank))
+    }
+
+    /// The partition of the rows, where a layout cuts them.
+    #[must_use]
+    pub fn row_partition(&self, tensor: TensorId, layout: Layout) -> Option<&Partition> {
+        let Layout::Sharded(axis) = layout else { return None };
+        let domain = self.domains.domain(tensor, axis);
+        self.domains.is_rows(domain).then(|| &self.partitions[domain.index()])
+    }
+
     /// The elements that a rank of the group holds of an axis.
     #[must_use]
     pub fn share_of(&self, tensor: TensorId, axis: u8, rank: usize) -> Range<u64> {
@@ -182,9 +196,10 @@ impl RankView<'_> {
             Some((cut, range)) if usize::from(*cut) == axis => range.end - range.start,
             _ => tensor.axes[axis].size(self.limit),
         };
-        let rows = tensor.axes.first().copied().unwrap_or(Dim::Fixed(1));
+        let all = tensor.axes.first().copied().unwrap_or(Dim::Fixed(1));
+        let rows = self.rows(made.tensor, made.layout).map_or(all, Dim::Part);
         let columns = (1..tensor.axes.len()).map(size).fold(1, u64::saturating_mul);
-        let blocks = rows.size(self.limit).saturating_mul(columns).div_ceil(tensor.dtype.block());
+        let blocks = rows.most(self.limit).saturating_mul(columns).div_ceil(tensor.dtype.block());
         LocalBuffer {
             value,
             rows,
@@ -286,7 +301,13 @@ impl RankView<'_> {
         let whole = tensor.elements(self.limit);
         let ranks = self.partitions.first().map_or(1, Partition::ranks);
         let length = |range: Range<u64>| range.end - range.start;
+        let by_rows = self.row_partition(made.tensor, made.layout);
         let part = |chunk: usize| match made.layout {
+            Layout::Sharded(_) if let Some(dealt) = by_rows => {
+                let row =
+                    tensor.axes.iter().skip(1).fold(1, |row: u64, axis| row.saturating_mul(axis.size(self.limit)));
+                row.saturating_mul(dealt.rows(chunk).most(self.limit.tokens))
+            }
             Layout::Sharded(axis) => {
                 let rows = whole / tensor.axes[usize::from(axis)].size(self.limit).max(1);
                 rows.saturating_mul(length(self.share_of(made.tensor, axis, chunk)))

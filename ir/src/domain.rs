@@ -4,7 +4,7 @@
 //! ranks may have units in common.
 
 use crate::op::Operand;
-use crate::{Dim, DomainId, Graph, TensorId};
+use crate::{Dim, DomainId, Graph, RowShare, TensorId};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -17,14 +17,23 @@ pub struct Domains {
     units: Vec<u64>,
     /// The domain that each one covers.
     leads: Vec<Option<DomainId>>,
+    /// Whether its axes are the rows of a step.
+    rows: Vec<bool>,
+    /// By tensor, whether an operator that reads or makes it may be cut along rows.
+    by_rows: Vec<bool>,
 }
+
+/// Units of a domain of rows, whose number is known at replay only: fractions of them. Up to 16, and 32 or 64, ranks share
+/// them evenly.
+const ROW_UNITS: u64 = 2_882_880;
 
 /// Axes of which the first covers the second, as numbers among all axes of a graph.
 type Covers = Vec<(usize, usize)>;
 
 impl Domains {
     /// Finds the domains: equal letters are joined, and a domain has as many units as every member axis can give
-    /// (the greatest common divisor of the axes' atom counts). Axes that are not fixed numbers have no units.
+    /// (the greatest common divisor of the axes' atom counts). The rows of a step are cut at fractions; other axes that are
+    /// not fixed numbers have no units.
     #[must_use]
     pub fn of(graph: &Graph) -> Self {
         let mut first = Vec::new();
@@ -77,16 +86,36 @@ impl Domains {
             }
             of.push(axes);
         }
-        // A symbolic member makes the whole domain indivisible.
-        for (tensor, axes) in graph.tensors.iter().zip(&of) {
-            for (dim, id) in tensor.axes.iter().zip(axes) {
-                if dim.fixed().is_none() {
-                    units[id.index()] = 0;
-                }
+        let by_rows: Vec<bool> = cut_by_rows(graph);
+        let mut rows = vec![true; units.len()];
+        for (axis, dim, id) in members(graph, &of) {
+            rows[id.index()] &= axis == 0 && dim == Dim::Tokens;
+            // Any other symbolic member makes the whole domain indivisible.
+            if dim.fixed().is_none() {
+                units[id.index()] = 0;
+            }
+        }
+        let by_rows_of = of.iter().zip(&by_rows).filter(|(_, by_rows)| **by_rows);
+        for id in by_rows_of.filter_map(|(axes, _)| axes.first()) {
+            if rows[id.index()] {
+                units[id.index()] = ROW_UNITS;
             }
         }
         let leads = vec![None; units.len()];
-        Self { of, units, leads }
+        Self { of, units, leads, rows, by_rows }
+    }
+
+    /// Whether a domain is the rows of a step, of which a partition says fractions.
+    #[must_use]
+    pub fn is_rows(&self, domain: DomainId) -> bool {
+        self.rows[domain.index()]
+    }
+
+    /// Whether an axis of a tensor can be cut: its domain can, and of rows only where an operator may be cut along them.
+    #[must_use]
+    pub fn cuttable_axis(&self, tensor: TensorId, axis: u8) -> bool {
+        let domain = self.domain(tensor, axis);
+        self.cuttable(domain) && (!self.is_rows(domain) || self.by_rows[tensor.index()])
     }
 
     /// The domain that a domain covers.
@@ -143,6 +172,27 @@ impl Domains {
     }
 }
 
+/// All axes with their places and domains.
+fn members<'a>(graph: &'a Graph, of: &'a [Vec<DomainId>]) -> impl Iterator<Item = (usize, Dim, DomainId)> + 'a {
+    let tensors = graph.tensors.iter().zip(of);
+    tensors.flat_map(|(tensor, ids)| tensor.axes.iter().zip(ids).enumerate().map(|(axis, (&dim, &id))| (axis, dim, id)))
+}
+
+/// By tensor, whether it is read or made by an operator that may be cut along its rows.
+fn cut_by_rows(graph: &Graph) -> Vec<bool> {
+    let mut found = vec![false; graph.tensors.len()];
+    for node in &graph.nodes {
+        let row = node.op.row();
+        let inputs = node.inputs.iter().enumerate().map(|(index, &tensor)| (Operand::Input(index), tensor));
+        for (operand, tensor) in inputs.chain([(Operand::Output, node.output)]) {
+            let first = row.letters(operand).chars().next();
+            let tokens = graph[tensor].axes.first() == Some(&Dim::Tokens);
+            found[tensor.index()] |= tokens && first.is_some_and(|letter| row.split.contains(letter));
+        }
+    }
+    found
+}
+
 fn units_of(dim: Dim, atom: u64) -> u64 {
     dim.fixed().map_or(0, |size| if size.is_multiple_of(atom.max(1)) { size / atom.max(1) } else { 1 })
 }
@@ -180,7 +230,7 @@ fn join_letters(
     }
 }
 
-fn gcd(a: u64, b: u64) -> u64 {
+pub(crate) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
@@ -270,6 +320,25 @@ impl Partition {
     #[must_use]
     pub fn border(&self) -> u64 {
         self.shares.iter().fold(0, |all, &(start, end)| gcd(gcd(all, start), end))
+    }
+
+    /// The part of a step's rows that a rank has, of a domain of rows.
+    #[must_use]
+    pub fn rows(&self, rank: usize) -> RowShare {
+        let (start, end) = self.shares[rank];
+        RowShare::new(start, end, self.end()).unwrap_or_default()
+    }
+
+    /// The units of each rank in lowest terms.
+    #[must_use]
+    pub fn parts(&self) -> Vec<u64> {
+        let border = self.border().max(1);
+        self.shares.iter().map(|(start, end)| (end - start) / border).collect()
+    }
+
+    /// The unit after the last.
+    fn end(&self) -> u64 {
+        self.shares.iter().map(|share| share.1).max().unwrap_or(0)
     }
 
     /// Units of a rank.

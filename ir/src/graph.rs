@@ -1,7 +1,7 @@
 //! The model graph: tensors with symbolic axes and operator applications in topological order. It knows nothing of
 //! devices.
 
-use crate::{Bytes, DType, NodeId, Op, TensorId};
+use crate::{Bytes, DType, NodeId, Op, RowShare, TensorId};
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,6 +17,8 @@ pub enum Dim {
     Context,
     /// Rows of logits wanted, one per sequence.
     Outputs,
+    /// A part of the tokens in this step: rows of a buffer that holds a slice, never of a model.
+    Part(RowShare),
 }
 
 /// What the symbolic axes stand for in one step.
@@ -33,12 +35,22 @@ pub struct Extents {
 impl Dim {
     /// The number this axis has in a step.
     #[must_use]
-    pub const fn size(self, extents: Extents) -> u64 {
+    pub fn size(self, extents: Extents) -> u64 {
         match self {
+            Self::Part(share) => share.count(extents.tokens),
             Self::Fixed(size) => size,
             Self::Tokens => extents.tokens,
             Self::Context => extents.context,
             Self::Outputs => extents.outputs,
+        }
+    }
+
+    /// The largest number that this axis has in any step up to these extents.
+    #[must_use]
+    pub fn most(self, extents: Extents) -> u64 {
+        match self {
+            Self::Part(share) => share.most(extents.tokens),
+            other => other.size(extents),
         }
     }
 
@@ -59,6 +71,7 @@ impl fmt::Display for Dim {
             Self::Tokens => f.write_str("tokens"),
             Self::Context => f.write_str("context"),
             Self::Outputs => f.write_str("outputs"),
+            Self::Part(share) => write!(f, "tokens {share}"),
         }
     }
 }

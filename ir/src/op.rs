@@ -167,7 +167,8 @@ pub struct Row {
     pub name: &'static str,
     /// Domain letters, one per axis: `inputs->output`; an input after `?` is optional.
     pub signature: &'static str,
-    /// Output letters along which the operator may be cut: each part needs only its part of the operands.
+    /// Output letters along which the operator may be cut: each part needs only its part of the operands. Rows, the letter `t`,
+    /// stand here where each is worked out by itself, wherever it stands, and cutting them has a use.
     pub split: &'static str,
     /// Summed letters: a part over a slice of them is a partial sum.
     pub contract: &'static str,
@@ -183,7 +184,7 @@ impl Op {
     pub const fn row(self) -> Row {
         let (name, signature, split, contract) = match self {
             Self::Embed => ("embed", "t,vd->td", "d", "v"),
-            Self::RmsNorm { .. } => ("rms_norm", "td,d->td", "", ""),
+            Self::RmsNorm { .. } => ("rms_norm", "td,d->td", "t", ""),
             Self::Linear => ("linear", "tk,nk->tn", "n", "k"),
             Self::Bias => ("bias", "tn,n->tn", "n", ""),
             Self::HeadNorm { .. } => ("head_norm", "th,r->th", "h", ""),
@@ -196,7 +197,7 @@ impl Op {
             Self::LinearGeGlu => ("linear_geglu", "tk,nk,nk->tn", "n", ""),
             Self::Scale { .. } => ("scale", "td->td", "d", ""),
             Self::SoftCap { .. } => ("soft_cap", "tn->tn", "n", ""),
-            Self::Add => ("add", "td,td->td", "d", ""),
+            Self::Add => ("add", "td,td->td", "td", ""),
             Self::Route { .. } => ("route", "te->te", "", ""),
             Self::Experts { .. } => ("experts", "tk,te,efk,efk,edf->td", "d", "ef"),
             Self::LastToken => ("last_token", "td->od", "d", ""),

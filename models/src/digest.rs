@@ -38,6 +38,7 @@ fn tensor_line(tensor: &Tensor) -> String {
             Dim::Tokens => write!(line, " t"),
             Dim::Context => write!(line, " c"),
             Dim::Outputs => write!(line, " o"),
+            Dim::Part(share) => write!(line, " t {share}"),
         };
     }
     line.push('\n');

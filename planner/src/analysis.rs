@@ -30,9 +30,9 @@ impl Template {
         self.graph.applied(|node| node.op == op && node.inputs == inputs)
     }
 
-    /// Whether an axis can be cut at all: it is a value's or a weight's, not a symbol, and has two units or more.
+    /// Whether an axis can be cut at all: it has two units or more, or is rows that an operator may be cut along.
     pub(crate) fn cuttable(&self, tensor: TensorId, axis: u8) -> bool {
-        self.domains.cuttable(self.domains.domain(tensor, axis))
+        self.domains.cuttable_axis(tensor, axis)
     }
 
     /// Whether a tensor is a cache or a cache with new rows: state that stays where it is.

@@ -117,7 +117,7 @@ proptest! {
         let model = if used == 0 { model(kv_heads, dtype) } else { mixture(kv_heads, dtype, used) };
         for repertoire in &repertoires(&model, &costs) {
             let partitions = drawn(repertoire, &costs, &group, draw);
-            let site = Site::new(&costs, &group, &partitions);
+            let site = Site::new(&costs, &group, (&repertoire.choices.template.domains, &partitions));
             let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
             for (phase, table) in PHASES.iter().zip(&tables) {
                 for (class, entry) in repertoire.choices.classes.iter().enumerate() {
@@ -144,7 +144,7 @@ proptest! {
         let model = if experts { mixture(kv_heads, "Q4_0", 2) } else { model(kv_heads, "Q4_0") };
         for repertoire in &repertoires(&model, &costs) {
             let partitions = drawn(repertoire, &costs, &group, draw);
-            let site = Site::new(&costs, &group, &partitions);
+            let site = Site::new(&costs, &group, (&repertoire.choices.template.domains, &partitions));
             let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
             let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights: weights(&request) };
             let bytes = |class: usize| -> Vec<Bytes> {
@@ -205,7 +205,7 @@ fn every_combination(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[Sa
     // What covers a domain is cut where it is.
     combinations.retain(|dealt| *dealt == template.domains.partitions(|domain| dealt[domain.index()].clone()));
     let best = |partitions: &Vec<Partition>| {
-        let site = Site::new(costs, group, partitions);
+        let site = Site::new(costs, group, (&repertoire.choices.template.domains, partitions));
         let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
         let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights: weights(costs.request) };
         Some(Picoseconds(walk.ahead().whole().objective)).filter(|time| time.0 < u64::MAX)
@@ -271,7 +271,7 @@ pub(crate) fn walked_and_best(
     group: &[SailId],
 ) -> (Cost, Cost, Vec<Vec<Made>>) {
     let partitions = drawn(repertoire, costs, group, 0);
-    let site = Site::new(costs, group, &partitions);
+    let site = Site::new(costs, group, (&repertoire.choices.template.domains, &partitions));
     let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
     let weights = weights(costs.request);
     let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights };

@@ -99,6 +99,39 @@ fn an_all_reduce_is_a_reduce_scatter_and_an_all_gather() {
     assert!(can(&layer, "x_attn", Sharded(1), "compute", &[Sharded(1), Sharded(1)]), "the sum in between is sliced");
 }
 
+/// Sequence parallelism (Korthikanti et al. 2023): sums are scattered by tokens, the residual is added and normed on each
+/// rank's tokens, and what comes out is gathered.
+#[test]
+fn norms_and_sums_are_split_by_tokens() {
+    for (layer, out) in [(choices("layer"), "ffn_out"), (variant("layer"), "ffn_out"), (mixture(), "ffn_out")] {
+        assert!(can(&layer, "attn_out", Sharded(0), "reduce-scatter", &[Partial]));
+        assert!(can(&layer, "ffn_norm", Sharded(0), "compute", &[Sharded(0), Whole]));
+        assert!(can(&layer, "ffn_norm", Whole, "all-gather", &[Sharded(0)]));
+        assert!(can(&layer, "x_attn", Sharded(0), "compute", &[Sharded(0), Sharded(0)]));
+        assert!(can(&layer, out, Sharded(0), "reduce-scatter", &[Partial]));
+    }
+    assert!(can(&variant("layer"), "attn_post_norm", Sharded(0), "compute", &[Sharded(0), Whole]));
+}
+
+/// Positions are not carried along, and products would read all weights for a part of the tokens.
+#[test]
+fn nothing_else_is_split_by_tokens() {
+    for layer in [choices("layer"), variant("layer"), mixture()] {
+        let graph = &layer.template.graph;
+        for class in layer.classes.iter().filter(|class| class.fact.layout == Sharded(0)) {
+            let tensor = &graph[class.fact.tensor];
+            let by_norms = |node: &&Node| matches!(node.op, Op::RmsNorm { .. } | Op::Add);
+            let touches = |node: &Node| node.output == class.fact.tensor || node.inputs.contains(&class.fact.tensor);
+            let around = graph.nodes.iter().filter(by_norms).any(touches);
+            assert!(tensor.role == Role::Weight || around, "{}", tensor.name);
+        }
+    }
+    for class in [choices("embed"), choices("head")] {
+        let values = class.classes.iter().filter(|found| class.template.graph[found.fact.tensor].role == Role::Value);
+        assert!(values.clone().all(|found| found.fact.layout != Sharded(0)));
+    }
+}
+
 #[test]
 fn the_vocabulary_is_split_in_embedding_and_head() {
     let embed = choices("embed");
@@ -233,9 +266,9 @@ fn saturation_stays_small() {
         let stats = choices(class).stats;
         (stats.nodes, stats.classes, stats.iterations)
     });
-    assert_eq!(sizes, [(11, 8, 3), (130, 70, 4), (21, 15, 4)]);
+    assert_eq!(sizes, [(11, 8, 3), (147, 77, 4), (21, 15, 4)]);
     let stats = mixture().stats;
-    assert_eq!((stats.nodes, stats.classes, stats.iterations), (122, 73, 3));
+    assert_eq!((stats.nodes, stats.classes, stats.iterations), (140, 80, 3));
 }
 
 /// `x + (w2·(w1·x) + w4·(w3·x))`: the two products over cut sums are added before they are reduced, once.

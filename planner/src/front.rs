@@ -96,7 +96,7 @@ impl Point {
     /// Prices and needs, computed when they are first asked for.
     pub(crate) fn detail(&self, repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId]) -> &Detail {
         self.detail.get_or_init(|| {
-            let site = Site::new(costs, group, &self.partitions);
+            let site = Site::new(costs, group, (&repertoire.choices.template.domains, &self.partitions));
             let choices = &repertoire.choices;
             let prices = [0, 1].map(|phase| self.prices(choices, &site, phase));
             let needs = site.sorts.iter().map(|&rank| self.needs(repertoire, &site, &prices, rank)).collect();
@@ -228,7 +228,7 @@ impl<'a> Station<'a> {
         let round = |round: usize| {
             let partitions: Vec<Partition> =
                 options.iter().map(|options| options[round.min(options.len() - 1)].clone()).collect();
-            let site = Site::new(costs, group, &partitions);
+            let site = Site::new(costs, group, (&template.domains, &partitions));
             let options = |way: usize| repertoire.domains[way].map_or(1, |domain| options[domain].len());
             let wanted = |way: usize| round < options(way);
             let tables = prices_of(&repertoire.choices, &repertoire.rates, (&site, &wanted), &mut exchanges);
@@ -341,9 +341,13 @@ impl<'a> Station<'a> {
         self.sum(used, &self.rounds[share])
     }
 
+    fn site<'b>(&'b self, partitions: &'b [Partition]) -> Site<'b> {
+        Site::new(self.costs, self.group, (&self.repertoire.choices.template.domains, partitions))
+    }
+
     fn point(&self, partitions: Vec<Partition>, selection: Selection, cost: Cost) -> Result<Point, String> {
         let formed = self.repertoire.form(&selection)?;
-        let site = Site::new(self.costs, self.group, &partitions);
+        let site = self.site(&partitions);
         let residents =
             site.sorts.iter().map(|&rank| site.held(&self.repertoire.choices, &formed.form, rank)).collect();
         let (objective, sort_of) = (Picoseconds(cost.objective), site.sort_of);
@@ -356,7 +360,7 @@ impl<'a> Station<'a> {
     /// # Errors
     /// The two disagree, or the solver fails: a bug.
     pub(crate) fn certify(&self, point: &Point) -> Result<(), String> {
-        let site = Site::new(self.costs, self.group, &point.partitions);
+        let site = self.site(&point.partitions);
         let Repertoire { choices, rates, trellis, .. } = self.repertoire;
         let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
         let walked = Walk { trellis, tables: &tables, weights: self.weights }.ahead().whole().objective as f64 / 1e6;
@@ -443,7 +447,7 @@ impl<'a> Station<'a> {
     }
 
     fn sweep(&self, partitions: &[Partition], manner: Manner) -> Result<Vec<Point>, String> {
-        let site = Site::new(self.costs, self.group, partitions);
+        let site = self.site(partitions);
         let Repertoire { choices, rates, trellis, .. } = self.repertoire;
         let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
         let tables = tables.map(|table| manner.restrict(table, choices));

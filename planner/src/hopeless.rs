@@ -101,7 +101,7 @@ proptest! {
             let template = &repertoire.choices.template;
             let options = shares::options(&template.graph, &template.domains, &costs, &group);
             let partitions: Vec<_> = options.iter().map(|options| options[draw % options.len()].clone()).collect();
-            let site = Site::new(&costs, &group, &partitions);
+            let site = Site::new(&costs, &group, (&template.domains, &partitions));
             let prices = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
             let floors = floors(&repertoire.choices, &repertoire.rates, &costs, &company);
             for (price, floor) in prices.iter().zip(&floors) {

@@ -58,7 +58,8 @@ proptest! {
         let group: Vec<SailId> = fleet.ids().collect();
         for repertoire in &repertoires(&model, &costs) {
             let partitions = drawn(repertoire, &costs, &group, draw);
-            let site = Site::new(&costs, &group, &partitions);
+            let domains = &repertoire.choices.template.domains;
+            let site = Site::new(&costs, &group, (domains, &partitions));
             let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
             let kernels = &repertoire.rates.joint;
             for (&phase, table) in PHASES.iter().zip(&tables) {
@@ -89,7 +90,8 @@ proptest! {
         let company = company(&Space::new(&model, &costs, &repertoires, scope, None).unwrap(), &(0..cards.len()));
         for repertoire in &repertoires {
             let partitions = drawn(repertoire, &costs, &group, draw);
-            let site = Site::new(&costs, &group, &partitions);
+            let domains = &repertoire.choices.template.domains;
+            let site = Site::new(&costs, &group, (domains, &partitions));
             let prices = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
             let floors = floors(&repertoire.choices, &repertoire.rates, &costs, &company);
             let kernels = &repertoire.rates.joint;

@@ -17,6 +17,13 @@ fn planted_wrong_rules_are_caught() {
             ("rotation of half a cut", "(op@ROPE ?a)", "(all-gather.0 (op@ROPE (slice.0 ?a)))"),
             ("silu through a sum", "(op@SWIGLU (all-reduce ?a) (all-reduce ?b))", "(all-reduce (op@SWIGLU ?a ?b))"),
             ("attention cut on one side", "(op@ATT ?q ?k ?v)", "(all-gather.1 (op@ATT (slice.1 ?q) ?k ?v))"),
+            ("rotation of tokens", "(op@ROPE ?a)", "(all-gather.0 (op@ROPE (slice.0 ?a)))"),
+            ("attention of tokens", "(op@ATT ?q ?k ?v)", "(all-gather.0 (op@ATT (slice.0 ?q) ?k ?v))"),
+            ("keys of tokens", "(op@APPEND ?c ?k)", "(all-gather.0 (op@APPEND (slice.0 ?c) (slice.0 ?k)))"),
+            ("a product of tokens", "(op@LINEAR ?a ?b)", "(all-gather.0 (op@LINEAR (slice.0 ?a) ?b))"),
+            ("a norm of tokens with part of its gain", "(op@NORM ?a ?b)", NORM_CUT_TWICE),
+            ("a norm of tokens through a sum", "(op@NORM (all-reduce ?a) ?b)", "(all-reduce (op@NORM ?a ?b))"),
+            ("tokens and columns added", "(op@ADD ?a ?b)", "(all-gather.0 (op@ADD (slice.0 ?a) (slice.1 ?b)))"),
             ("a fused kernel cut in one matrix", "(op@FUSED ?x ?a ?b)", "(all-gather.1 (op@FUSED ?x (slice.0 ?a) ?b))"),
             ("a fused kernel that sums", "(op@FUSED ?x ?a ?b)", FUSED_SUM),
             ("gate and up exchanged", "(op@SWIGLU (op@LINEAR ?x ?a) (op@LINEAR ?x ?b))", "(op@FUSED ?x ?b ?a)"),
@@ -57,6 +64,9 @@ fn planted_wrong_rules_are_caught() {
         ],
     );
 }
+
+/// Rows of one operand and columns of the other.
+const NORM_CUT_TWICE: &str = "(all-gather.0 (op@NORM (slice.0 ?a) (slice.0 ?b)))";
 
 /// Cut along what is summed, through what is not linear.
 const FUSED_SUM: &str = "(all-reduce (op@FUSED (slice.1 ?x) (slice.1 ?a) (slice.1 ?b)))";
@@ -111,6 +121,7 @@ fn planted_in(template: &Graph, wrong: &[Planted<'_>]) {
                     Op::SwiGlu => "SWIGLU",
                     Op::LinearSwiGlu => "FUSED",
                     Op::Attention { .. } => "ATT",
+                    Op::KvAppend { .. } => "APPEND",
                     Op::Route { .. } => "ROUTE",
                     Op::Experts { .. } => "EXPERTS",
                     _ => continue,

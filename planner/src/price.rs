@@ -7,8 +7,8 @@ use crate::table::{JointWork, work_of};
 use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Local, Phase, Work};
 use sailplan_ir::{
-    Bytes, CollectiveKind, DomainId, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price, Resources, Role,
-    SailId, TensorId,
+    Bytes, CollectiveKind, DomainId, Domains, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price,
+    Resources, Role, SailId, TensorId,
 };
 
 /// A group with one partition for every domain of a class.
@@ -16,6 +16,7 @@ pub(crate) struct Site<'a> {
     pub(crate) costs: &'a CostModel<'a>,
     pub(crate) group: &'a [SailId],
     pub(crate) partitions: &'a [Partition],
+    domains: &'a Domains,
     /// One rank of each sort: ranks of a sort have cards of one kind and shares of one size in every domain.
     pub(crate) sorts: Vec<usize>,
     /// For each rank, its sort.
@@ -29,18 +30,24 @@ pub(crate) struct Priced {
     pub(crate) resources: Resources,
 }
 
-/// A tensor as a rank holds it that has so many units of the domain that the layout cuts.
+/// A tensor as a rank holds it that has so many units, or rows, of the domain that the layout cuts.
 pub(crate) fn local(template: &Template, (tensor, layout): (TensorId, Layout), units: u64, extents: Extents) -> Local {
     let graph = &template.graph;
     let mut axes: Vec<u64> = graph[tensor].axes.iter().map(|axis| axis.size(extents)).collect();
     if let Layout::Sharded(axis) = layout {
-        axes[usize::from(axis)] = units.saturating_mul(template.domains.elements_per_unit(graph, tensor, axis));
+        let rows = template.domains.is_rows(template.domains.domain(tensor, axis));
+        let each = if rows { 1 } else { template.domains.elements_per_unit(graph, tensor, axis) };
+        axes[usize::from(axis)] = units.saturating_mul(each);
     }
     Local { axes, dtype: graph[tensor].dtype }
 }
 
 impl<'a> Site<'a> {
-    pub(crate) fn new(costs: &'a CostModel<'a>, group: &'a [SailId], partitions: &'a [Partition]) -> Self {
+    pub(crate) fn new(
+        costs: &'a CostModel<'a>,
+        group: &'a [SailId],
+        (domains, partitions): (&'a Domains, &'a [Partition]),
+    ) -> Self {
         let share = |partition: &Partition, rank: usize| {
             let units = partition.units(rank);
             units.end - units.start
@@ -57,7 +64,7 @@ impl<'a> Site<'a> {
                 sorts.len() - 1
             }));
         }
-        Self { costs, group, partitions, sorts, sort_of }
+        Self { costs, group, partitions, domains, sorts, sort_of }
     }
 }
 
@@ -66,15 +73,15 @@ impl Site<'_> {
         self.group.len()
     }
 
-    /// Units of a domain that a rank has, where a layout cuts one.
-    fn units(&self, choices: &Choices, tensor: TensorId, layout: Layout, rank: usize) -> u64 {
-        let Layout::Sharded(axis) = layout else { return 0 };
-        self.share(choices.template.domains.domain(tensor, axis), rank)
-    }
-
-    /// Units of a domain that a rank has.
-    pub(crate) fn share(&self, domain: DomainId, rank: usize) -> u64 {
-        let units = self.partitions[domain.index()].units(rank);
+    /// Units of a domain that a rank has; of a domain of rows, the rows of `tokens` that the fullest rank of its sort has.
+    /// Those of one sort have equal parts, but not each the same rows of a step.
+    pub(crate) fn share(&self, domain: DomainId, rank: usize, tokens: u64) -> u64 {
+        let partition = &self.partitions[domain.index()];
+        if self.domains.is_rows(domain) {
+            let alike = (0..self.ranks()).filter(|&other| self.sort_of[other] == self.sort_of[rank]);
+            return alike.map(|other| partition.rows(other).count(tokens)).max().unwrap_or(0);
+        }
+        let units = partition.units(rank);
         units.end - units.start
     }
 
@@ -87,7 +94,11 @@ impl Site<'_> {
         rank: usize,
         extents: Extents,
     ) -> Local {
-        local(&choices.template, (tensor, layout), self.units(choices, tensor, layout, rank), extents)
+        let units = match layout {
+            Layout::Sharded(axis) => self.share(self.domains.domain(tensor, axis), rank, extents.tokens),
+            _ => 0,
+        };
+        local(&choices.template, (tensor, layout), units, extents)
     }
 
     /// Bytes that a rank holds of a resident, for the request's whole context.
@@ -143,7 +154,9 @@ impl Site<'_> {
     }
 
     fn kernel(&self, choices: &Choices, class: usize, way: &Way, rank: usize, phase: Phase) -> Resources {
-        let (work, dtype) = work_of(choices, (class, way), &|domain| self.share(domain, rank), (self.costs, phase));
+        let tokens = self.costs.extents(phase).tokens;
+        let units = |domain| self.share(domain, rank, tokens);
+        let (work, dtype) = work_of(choices, (class, way), &units, (self.costs, phase));
         self.costs.kernel(self.group[rank], work, dtype)
     }
 
@@ -159,7 +172,8 @@ impl Site<'_> {
     pub(crate) fn work(&self, choices: &Choices, class: usize, way: usize, phase: Phase, rank: usize) -> Option<Work> {
         let way = &choices.classes[class].ways[way];
         let operator = matches!(way.action, WayAction::Compute(_));
-        let units = |domain: DomainId| self.share(domain, rank);
+        let tokens = self.costs.extents(phase).tokens;
+        let units = |domain: DomainId| self.share(domain, rank, tokens);
         operator.then(|| work_of(choices, (class, way), &units, (self.costs, phase)).0)
     }
 

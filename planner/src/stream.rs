@@ -32,7 +32,7 @@ pub(crate) fn twins(
 /// The same form with its layer's weights streamed. Each weight is one exchange with the host for all ranks, in both
 /// phases, before anything is computed; the kernels read it from the card's memory as ever.
 fn twin(choices: &Choices, (costs, group): (&CostModel<'_>, &[SailId]), point: &Point) -> Point {
-    let site = Site::new(costs, group, &point.partitions);
+    let site = Site::new(costs, group, (&choices.template.domains, &point.partitions));
     let graph = &choices.template.graph;
     let limit = costs.request.decode_limit();
     let (mut streams, mut staging) = (Vec::new(), vec![Bytes(0); site.sorts.len()]);

@@ -30,7 +30,7 @@ fn reviewed_plans_are_what_the_command_says() {
     };
     gains("request ", 1.45);
     gains("decode ", 0.5);
-    gains("prefill ", 8.5);
+    gains("prefill ", 9.5);
 }
 
 /// TinyLlama on two cards: 2 · 22 · 2048 values of 2 B, once; on four 3/2 of it, to a byte.

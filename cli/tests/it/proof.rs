@@ -343,7 +343,7 @@ fn verify_makes_writes_and_checks_proofs() {
     assert!(table.contains("class  form") && table.contains("proofs hold"), "{table}");
     let made = json(&sailplan(&["verify", &plan, "--proof-out", &proofs, "--json"]));
     let rows = made["proofs"].as_array().unwrap();
-    assert_eq!((made["ok"].as_bool(), rows.len()), (Some(true), 3));
+    assert_eq!((made["ok"].as_bool(), rows.len()), (Some(true), 4), "prefill and decode run two forms of a layer");
     for field in ["class", "form", "phases", "stages", "steps", "rules", "terms", "bytes", "make_s", "check_s"] {
         assert!(!rows[1][field].is_null(), "{field}");
     }
@@ -352,7 +352,7 @@ fn verify_makes_writes_and_checks_proofs() {
     assert_eq!(text, std::fs::read_to_string(&again).unwrap(), "the same plan, the same proofs");
 
     let checked = json(&sailplan(&["verify", &plan, "--check-proof", &proofs, "--json"]));
-    assert_eq!(checked["proofs"].as_array().unwrap().len(), 3);
+    assert_eq!(checked["proofs"].as_array().unwrap().len(), 4);
     let output = sailplan(&["verify", &other, "--check-proof", &proofs]);
     assert_eq!(code(&output), 1, "{}", said(&output));
     assert!(said(&output).contains("does not end with a program that the plan runs"), "{}", said(&output));

@@ -8,7 +8,7 @@ use super::stage::Rank;
 use crate::{Buffer, Instruction, Product, Program, ReduceOp};
 use sailplan_ir::{
     Action, Algorithm, Bytes, Choice, CollectiveKind, Diagnostic, Dim, Extents, Home, Layout, LocalBuffer, Op, Operand,
-    Price, Request, Role, Tensor, TensorId,
+    Picoseconds, Price, Request, Role, Tensor, TensorId,
 };
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -151,7 +151,11 @@ impl Body<'_> {
         let placed = self.rank.placed(self.segment, self.phase);
         let name = |buffer: &LocalBuffer| {
             let made = &program.instructions[buffer.value];
-            let part = if matches!(made.layout, Layout::Sharded(_)) { ".part" } else { "" };
+            let part = match made.layout {
+                Layout::Sharded(_) if matches!(buffer.rows, Dim::Part(_)) => ".rows",
+                Layout::Sharded(_) => ".part",
+                _ => "",
+            };
             format!("{}.{}{part}", local.names.class, local.names.tensors[made.tensor.index()])
         };
         let buffers: Vec<String> = placed.buffers.iter().map(|buffer| code.internal(name(buffer), buffer)).collect();
@@ -190,12 +194,15 @@ impl Lower<'_> {
             }
             Action::Leaf => {}
             Action::Compute(node) => out.push(self.kernel(index, self.local.template()[node].op)?),
+            Action::Slice if self.local.view.rows(made.tensor, made.layout).is_some() => {
+                out.push(self.copy(made.tensor, (operand(), name), time));
+            }
             Action::Slice => {
                 let Range { start, end } = self.share(made.tensor, made.layout);
                 out.push(Instruction::Slice { buffer: operand(), start, end, out: name, time });
             }
             Action::AllReduce if operand() != name => {
-                out.push(self.copy(made.tensor, operand(), name));
+                out.push(self.copy(made.tensor, (operand(), name), Picoseconds(0)));
                 out.push(self.collective(index)?);
             }
             Action::AllGather | Action::AllReduce | Action::ReduceScatter => out.push(self.collective(index)?),
@@ -304,15 +311,15 @@ impl Lower<'_> {
         let on_host = made.layout == Layout::Host;
         if !on_host && !code.chain.contains(name) {
             let into = code.chain(&self.local.template()[made.tensor], self.local.view.limit);
-            out.push(self.copy(made.tensor, name.clone(), into));
+            out.push(self.copy(made.tensor, (name.clone(), into), Picoseconds(0)));
         }
     }
 
-    /// The placement has no price for it.
-    fn copy(&self, tensor: TensorId, buffer: String, out: String) -> Instruction {
+    /// All columns, of as many rows as the result has. The placement has no price for a copy of everything.
+    fn copy(&self, tensor: TensorId, (buffer, out): (String, String), time: Picoseconds) -> Instruction {
         let axes = &self.local.template()[tensor].axes;
         let end = axes.iter().skip(1).map(|axis| axis.size(self.local.view.limit)).fold(1, u64::saturating_mul);
-        Instruction::Slice { buffer, start: 0, end, out, time: sailplan_ir::Picoseconds(0) }
+        Instruction::Slice { buffer, start: 0, end, out, time }
     }
 
     fn share(&self, tensor: TensorId, layout: Layout) -> Range<u64> {
@@ -321,6 +328,9 @@ impl Lower<'_> {
 
     fn parts(&self, tensor: TensorId, layout: Layout) -> Vec<u64> {
         let Layout::Sharded(axis) = layout else { return Vec::new() };
+        if let Some(dealt) = self.local.view.row_partition(tensor, layout) {
+            return dealt.parts();
+        }
         let share = |rank: usize| self.local.view.share_of(tensor, axis, rank);
         (0..self.group.len()).map(share).map(|share| share.end - share.start).collect()
     }

@@ -103,10 +103,15 @@ fn choice_problem(class: &LayerClass, domains: &Domains, choice: &Choice, ranks:
         return Some(format!("{} is streamed, but no weight of a layer", streamed.tensor));
     }
     let phases = [(&choice.form.prefill, &choice.prefill), (&choice.form.decode, &choice.decode)];
-    phases.into_iter().find_map(|(program, prices)| program_problem(class, program, prices, ranks))
+    phases.into_iter().find_map(|(program, prices)| program_problem((class, domains), program, prices, ranks))
 }
 
-fn program_problem(class: &LayerClass, program: &Program, prices: &[Price], ranks: usize) -> Option<String> {
+fn program_problem(
+    (class, domains): (&LayerClass, &Domains),
+    program: &Program,
+    prices: &[Price],
+    ranks: usize,
+) -> Option<String> {
     let layouts = check_layouts(&class.template, program);
     if let Some(problem) = layouts.0.first() {
         return Some(problem.to_string());
@@ -122,7 +127,8 @@ fn program_problem(class: &LayerClass, program: &Program, prices: &[Price], rank
         let sharded_input = made.action == Action::Leaf
             && made.layout != Layout::Whole
             && matches!(tensor.role, Role::Input | Role::Tokens);
-        let cut_rows = made.layout == Layout::Sharded(0) && tensor.role == Role::Value;
+        let by_rows = domains.is_rows(domains.domain(made.tensor, 0)) && made.action != Action::Leaf;
+        let cut_rows = made.layout == Layout::Sharded(0) && tensor.role != Role::Weight && !by_rows;
         let deep = tensor.axes.len() > 2 && tensor.role != Role::Weight;
         if sharded_input || cut_rows || deep {
             return Some(format!("`{}` cannot be held {}", tensor.name, made.layout));

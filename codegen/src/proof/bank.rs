@@ -68,7 +68,7 @@ impl<'a> Bank<'a> {
     /// Whether the axis of what a term stands for can be cut.
     pub(super) fn can_be_cut(&self, id: Id, axis: u8) -> bool {
         let tensor = self.facts[id].tensor;
-        usize::from(axis) < self.template[tensor].axes.len() && self.domains.cuttable(self.domains.domain(tensor, axis))
+        usize::from(axis) < self.template[tensor].axes.len() && self.domains.cuttable_axis(tensor, axis)
     }
 
     /// A term of the text over terms that are known.

@@ -195,8 +195,8 @@ mod tests {
         assert_eq!(with(&[], Some((Variable::Operand(0), 1))), Ok(()));
         assert_eq!(with(&[0], None).unwrap_err(), "`test` holds only if whole: ?a0");
         assert_eq!(
-            with(&[], Some((Variable::Operand(1), 0))).unwrap_err(),
-            "`test` holds only if axis 0 of ?a1 can be cut"
+            with(&[], Some((Variable::Operand(1), 2))).unwrap_err(),
+            "`test` holds only if axis 2 of ?a1 can be cut"
         );
         let both = "`test` holds only if ?a0 to ?a1 are whole and axis 1 of ?a0 can be cut";
         assert_eq!(with(&[0, 1], Some((Variable::Operand(0), 1))).unwrap_err(), both);

@@ -8,7 +8,7 @@ use super::model::{Logical, Read};
 use super::script::{Meeting, Operand, Out, Place, Script, Step};
 use super::value::{Held, Span, Value};
 use crate::SailPlan;
-use sailplan_ir::{Bytes, DType, Op, SailId};
+use sailplan_ir::{Bytes, DType, Dim, Op, SailId};
 
 /// Where a card stands in its program.
 #[derive(Clone, Copy, Default)]
@@ -49,7 +49,7 @@ pub(crate) struct Card<'a> {
 }
 
 /// Rows, columns and type of a buffer.
-pub(crate) type Shape = (sailplan_ir::Dim, u64, DType);
+pub(crate) type Shape = (Dim, u64, DType);
 
 /// Columns of a value when it is whole; token ids have one.
 pub(crate) fn width(logical: &Logical, value: Value) -> u64 {
@@ -147,7 +147,12 @@ impl<'a> Card<'a> {
         let tensor = logical.tensor(value);
         let size = width(logical, value);
         let columns = value.held.span(size).map_or(size, Span::len);
-        if tensor.axes.first() != Some(&place.rows) || columns != place.columns || tensor.dtype != place.dtype {
+        let rows = match (value.held, tensor.axes.first()) {
+            (Held::Rows(share), Some(Dim::Tokens)) => Some(Dim::Part(share)),
+            (Held::Rows(_), _) => None,
+            (_, all) => all.copied(),
+        };
+        if rows != Some(place.rows) || columns != place.columns || tensor.dtype != place.dtype {
             return Err(format!("`{}` has not the shape of {} {}", place.name, value.held, logical.name(value)));
         }
         self.writers.write(place.extent);
@@ -159,7 +164,13 @@ impl<'a> Card<'a> {
     pub(crate) fn slice(&mut self, logical: &Logical, from: usize, columns: Span, out: usize) -> Result<(), String> {
         let value = self.read(from)?;
         let size = width(logical, value);
-        let held = value.held.span(size).ok_or("cuts a partial sum")?;
+        if let Dim::Part(share) = self.place(out).rows {
+            return match value.held {
+                Held::Whole if columns == Span::of(size) => self.write(logical, out, value.with(Held::Rows(share))),
+                _ => Err(format!("cuts rows {share} out of {} {}", value.held, logical.name(value))),
+            };
+        }
+        let held = value.held.span(size).ok_or("cuts a partial sum, or a part of the rows")?;
         if columns.start > columns.end || columns.end > held.len() {
             return Err(format!("cuts columns {}..{} of {}", columns.start, columns.end, held.len()));
         }
@@ -171,7 +182,8 @@ impl<'a> Card<'a> {
         let value = self.read(buffer)?;
         let last = logical.segments.len() as u32 - 1;
         let output = logical.classes[logical.segments[last as usize].class].output;
-        let span = value.held.span(width(logical, value)).ok_or("gives the host a partial sum")?;
+        let span =
+            value.held.span(width(logical, value)).ok_or("gives the host a partial sum, or a part of the rows")?;
         if !value.same_tensor(Value::whole(last, output)) {
             return Err(format!("gives the host {}, not the logits", logical.name(value)));
         }

@@ -41,12 +41,13 @@ fn applied(logical: &Logical, (op, skip): (Op, u64), operands: &[Operand]) -> Re
     Ok(Value { segment, tensor: node.output.0, held })
 }
 
-/// How a value is held; cuts are along its last axis.
+/// How a value is held; cuts of columns are along its last axis.
 pub(crate) fn part(logical: &Logical, value: Value) -> Part {
     let axis = logical.tensor(value).axes.len().saturating_sub(1);
     match value.held {
         Held::Whole => Part::Whole,
         Held::Cut(span) => Part::Cut(axis, span),
+        Held::Rows(share) => Part::Rows(share),
         Held::Partial(sums) => Part::Partial(sums),
     }
 }

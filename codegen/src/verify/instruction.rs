@@ -3,7 +3,7 @@
 use super::script::{Meeting, Operand, Out, Place, Reader, Step};
 use super::value::Span;
 use crate::{Instruction, ReduceOp};
-use sailplan_ir::{Bytes, CollectiveKind, DType, Op, SailId, arriving, even_chunk};
+use sailplan_ir::{Bytes, CollectiveKind, DType, Dim, Op, RowShare, SailId, arriving, even_chunk};
 
 /// The instruction with its names looked up.
 pub(crate) fn step<'a>(
@@ -82,7 +82,7 @@ impl<'a> Look<'a, '_, '_> {
     }
 
     fn elements(&self, place: &Place<'_>) -> u64 {
-        place.rows.size(self.reader.limit).saturating_mul(place.columns)
+        place.rows.most(self.reader.limit).saturating_mul(place.columns)
     }
 
     fn on_wire(&self, elements: u64) -> Bytes {
@@ -122,14 +122,17 @@ impl<'a> Look<'a, '_, '_> {
         let by_columns = matches!(kind, CollectiveKind::AllGather | CollectiveKind::ReduceScatter);
         let from = self.buffer(buffer)?;
         let target = into.as_deref().map_or(Ok(from), |name| self.buffer(name))?;
-        let meeting = Meeting { kind: *kind, op: *op, algorithm: *algorithm, parts, bytes: *bytes, from, into: target };
+        let part = if *kind == CollectiveKind::AllGather { from } else { target };
+        let by_rows = matches!(self.places[part].rows, Dim::Part(_));
+        let (op, algorithm, bytes) = (*op, *algorithm, *bytes);
+        let meeting = Meeting { kind: *kind, op, algorithm, parts, by_rows, bytes, from, into: target };
         if group != own {
             return Err(format!("its group is {group:?}, the stage's is {own:?}"));
         }
-        if !kind.algorithms().contains(algorithm) {
+        if !kind.algorithms().contains(&algorithm) {
             return Err(format!("{algorithm} does no {kind}"));
         }
-        if *op != adds.then_some(ReduceOp::Sum) {
+        if op != adds.then_some(ReduceOp::Sum) {
             return Err(format!("{kind} with op {op:?}, where {:?} is meant", adds.then_some(ReduceOp::Sum)));
         }
         if into.is_some() != by_columns || parts.len() != if by_columns { own.len() } else { 0 } {
@@ -143,15 +146,18 @@ impl<'a> Look<'a, '_, '_> {
         let (from, into) = (&self.places[meeting.from], &self.places[meeting.into]);
         let own = &self.reader.sail.group;
         let rank = own.iter().position(|sail| *sail == self.reader.sail.sail).ok_or("this Sail is not in the group")?;
-        let whole = if meeting.kind == CollectiveKind::AllGather { into } else { from };
-        let (share, all) =
-            (meeting.parts.get(rank), meeting.parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part)));
+        let (part, whole) = if meeting.kind == CollectiveKind::AllGather { (from, into) } else { (into, from) };
+        let all = meeting.parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part));
+        let share = |rank: usize| RowShare::among(meeting.parts, rank);
         let fits = match meeting.kind {
-            CollectiveKind::AllGather => share == Some(&from.columns) && all == Some(into.columns),
-            CollectiveKind::ReduceScatter => share == Some(&into.columns) && all == Some(from.columns),
-            CollectiveKind::AllReduce | CollectiveKind::Broadcast => true,
+            CollectiveKind::AllReduce | CollectiveKind::Broadcast => from.rows == into.rows,
+            _ if meeting.by_rows => {
+                let own = share(rank).map(Dim::Part) == Some(part.rows);
+                own && whole.rows == Dim::Tokens && part.columns == whole.columns
+            }
+            _ => meeting.parts.get(rank) == Some(&part.columns) && all == Some(whole.columns) && from.rows == into.rows,
         };
-        if !fits || from.rows != into.rows || from.dtype != DType::F32 || into.dtype != DType::F32 {
+        if !fits || from.dtype != DType::F32 || into.dtype != DType::F32 {
             return Err(format!("`{}` and `{}` have not the shapes that its parts say", from.name, into.name));
         }
         let elements = self.elements(whole);
@@ -165,6 +171,9 @@ impl<'a> Look<'a, '_, '_> {
         }
         let rows = whole.rows.size(self.reader.limit);
         let chunk = |index: usize| match meeting.parts.get(index) {
+            Some(_) if meeting.by_rows => {
+                share(index).map_or(0, |share| share.most(rows).saturating_mul(whole.columns))
+            }
             Some(columns) => rows.saturating_mul(*columns),
             None => {
                 let even = even_chunk(elements, own.len(), index);

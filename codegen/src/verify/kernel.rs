@@ -3,8 +3,9 @@
 //! letter that is summed gives a partial sum. A letter that covers a cut one may have more than is needed; `skip` then says
 //! how many atoms of the covered letter lie before the first that the operands have.
 
+use super::rows;
 use super::value::{Held, Span, Sums, Terms};
-use sailplan_ir::{Graph, Node, Operand, TensorId};
+use sailplan_ir::{Graph, Node, Operand, RowShare, TensorId};
 
 /// How one operand is held.
 #[derive(Clone, Copy)]
@@ -12,6 +13,8 @@ pub(crate) enum Part {
     Whole,
     /// The axis that is cut, and where.
     Cut(usize, Span),
+    /// A part of a step's rows.
+    Rows(RowShare),
     Partial(Sums),
 }
 
@@ -32,6 +35,10 @@ pub(crate) fn result(
     let row = node.op.row();
     if parts.iter().any(|part| matches!(part, Part::Partial(..))) {
         return partial(node, parts);
+    }
+    let share = |part: &Part| if let Part::Rows(share) = part { Some(*share) } else { None };
+    if let Some(share) = parts.iter().find_map(share) {
+        return rows::result(node, skip, (share, parts));
     }
     let mut known: Vec<Letter> = Vec::new();
     for (index, (&tensor, part)) in node.inputs.iter().zip(parts).enumerate() {

@@ -4,7 +4,7 @@ use super::card::width;
 use super::machine::Machine;
 use super::script::Meeting;
 use super::value::{Held, Span, Sums, Value, tile_in_order};
-use sailplan_ir::CollectiveKind;
+use sailplan_ir::{CollectiveKind, RowShare};
 
 impl Machine<'_> {
     /// Carries out the collective that all cards of a group stand before.
@@ -14,7 +14,8 @@ impl Machine<'_> {
         let first = *meetings.first().ok_or("the group is empty")?;
         for (&card, meeting) in group.iter().zip(&meetings) {
             let agrees = (meeting.kind, meeting.op, meeting.algorithm) == (first.kind, first.op, first.algorithm);
-            if !agrees || meeting.parts != first.parts || meeting.bytes != first.bytes {
+            let alike = (meeting.parts, meeting.by_rows, meeting.bytes) == (first.parts, first.by_rows, first.bytes);
+            if !agrees || !alike {
                 let (sail, kind, algorithm) = (self.cards[card].sail.sail, meeting.kind, meeting.algorithm);
                 return Err(format!(
                     "{sail} does another collective at this point: {algorithm} {kind} of {:?}",
@@ -57,7 +58,14 @@ impl Machine<'_> {
         let values = self.values(group, meetings)?;
         let size = width(self.logical(), values[0]);
         let spans: Option<Vec<Span>> = values.iter().map(|value| value.held.span(size)).collect();
-        if !spans.is_some_and(|spans| tile_in_order(spans, size)) {
+        let in_order = |(rank, value): (usize, &Value)| {
+            RowShare::among(meetings[0].parts, rank).map(Held::Rows) == Some(value.held)
+        };
+        let complete = match meetings[0].by_rows {
+            true => values.iter().enumerate().all(in_order),
+            false => spans.is_some_and(|spans| tile_in_order(spans, size)),
+        };
+        if !complete {
             return Err(format!("the parts do not make {}", self.logical().name(values[0])));
         }
         let whole = values[0].with(Held::Whole);
@@ -81,6 +89,10 @@ impl Machine<'_> {
         }
         if meetings[0].kind == CollectiveKind::AllReduce {
             return self.put_each(group, meetings, |_| values[0].with(Held::Whole));
+        }
+        if meetings[0].by_rows {
+            let kept = |rank| RowShare::among(meetings[0].parts, rank).map_or(Held::Whole, Held::Rows);
+            return self.put_each(group, meetings, |rank| values[0].with(kept(rank)));
         }
         let width = width(self.logical(), values[0]);
         let mut end = 0_u64;

@@ -74,6 +74,8 @@ pub(crate) struct Meeting<'a> {
     pub(crate) op: Option<ReduceOp>,
     pub(crate) algorithm: Algorithm,
     pub(crate) parts: &'a [u64],
+    /// Whether parts are shares of the rows.
+    pub(crate) by_rows: bool,
     pub(crate) bytes: Bytes,
     pub(crate) from: usize,
     pub(crate) into: usize,
@@ -203,10 +205,10 @@ impl<'a> Reader<'a, '_> {
         if name.contains("{layer}") {
             return Err("is one buffer for all layers, but names one".to_owned());
         }
-        if !matches!(rows, Dim::Tokens | Dim::Outputs) || !matches!(dtype, DType::F32 | DType::I32) {
+        if !matches!(rows, Dim::Tokens | Dim::Outputs | Dim::Part(_)) || !matches!(dtype, DType::F32 | DType::I32) {
             return Err("has no rows of tokens or outputs, or no such type".to_owned());
         }
-        let size = rows.size(self.limit).checked_mul(*columns).and_then(|elements| dtype.bytes(elements));
+        let size = rows.most(self.limit).checked_mul(*columns).and_then(|elements| dtype.bytes(elements));
         if size != Some(*bytes) {
             return Err(format!("has {bytes:?}, its shape says {size:?}"));
         }

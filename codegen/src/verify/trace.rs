@@ -189,6 +189,7 @@ fn written(logical: &Logical, card: &Card<'_>, buffer: usize) -> Result<((u32, u
     let layout = match value.held {
         Held::Whole => Layout::Whole,
         Held::Cut(_) => Layout::Sharded(last),
+        Held::Rows(_) => Layout::Sharded(0),
         Held::Partial(_) => Layout::Partial,
     };
     Ok(((value.segment, value.tensor), layout))
@@ -198,6 +199,7 @@ fn in_part(part: Part) -> Layout {
     match part {
         Part::Whole => Layout::Whole,
         Part::Cut(axis, _) => Layout::Sharded(axis as u8),
+        Part::Rows(_) => Layout::Sharded(0),
         Part::Partial(_) => Layout::Partial,
     }
 }

@@ -1,5 +1,6 @@
-//! What a buffer holds: a logical tensor of one segment, whole, cut along its columns, or as a partial sum.
+//! What a buffer holds: a logical tensor of one segment, whole, cut along its columns or its rows, or as a partial sum.
 
+use sailplan_ir::RowShare;
 use std::fmt;
 
 /// A value of the abstract machine.
@@ -19,6 +20,8 @@ pub(crate) enum Held {
     Whole,
     /// These columns.
     Cut(Span),
+    /// These rows of every step, with all columns.
+    Rows(RowShare),
     /// A contribution to sums that make it.
     Partial(Sums),
 }
@@ -117,12 +120,12 @@ impl Held {
         if span == Span::of(size) { Self::Whole } else { Self::Cut(span) }
     }
 
-    /// The columns held of `size`; `None` for a partial sum.
+    /// The columns held of `size`; `None` for a part of the rows and for a partial sum.
     pub(crate) fn span(self, size: u64) -> Option<Span> {
         match self {
             Self::Whole => Some(Span::of(size)),
             Self::Cut(span) => Some(span),
-            Self::Partial(..) => None,
+            Self::Rows(_) | Self::Partial(_) => None,
         }
     }
 }
@@ -174,6 +177,7 @@ impl fmt::Display for Held {
         match self {
             Self::Whole => f.write_str("all of"),
             Self::Cut(span) => write!(f, "columns {}..{} of", span.start, span.end),
+            Self::Rows(share) => write!(f, "rows {share} of"),
             Self::Partial(sums) => {
                 let terms = |terms: &Terms| format!("{}..{} of {}", terms.span.start, terms.span.end, terms.size);
                 write!(f, "terms {} of", sums.terms().map(terms).collect::<Vec<_>>().join(" and "))

@@ -15,6 +15,8 @@ pub(crate) enum Style {
     Reduce,
     /// As `Reduce`, sums scattered, residual added in parts, then gathered.
     Scatter,
+    /// As `Scatter`, but by tokens, and norms of what is scattered too.
+    Tokens,
     /// Every matrix by output rows; results gathered.
     Gather,
     /// As `Reduce`, but whole experts on each card.
@@ -119,13 +121,21 @@ impl Build<'_> {
         let node = self.template[id].clone();
         let inputs: Vec<ValueId> = match node.op {
             Op::Linear | Op::Embed => self.matrix(&node),
+            Op::RmsNorm { .. } if self.style == Style::Tokens && self.is_cut(node.inputs[0]) => {
+                vec![self.ensure(node.inputs[0], Layout::Sharded(0)), self.ensure(node.inputs[1], Layout::Whole)]
+            }
             Op::RmsNorm { .. } | Op::Scale { .. } | Op::LastToken | Op::Route { .. } => {
                 node.inputs.iter().map(|&input| self.ensure(input, Layout::Whole)).collect()
             }
             Op::Add => {
                 let second = self.natural(node.inputs[1]);
                 let scattered = self.style == Style::Scatter && self.layout(second) == Layout::Partial;
-                let layout = if scattered { Layout::Sharded(1) } else { Layout::Whole };
+                let by_tokens = self.style == Style::Tokens && self.is_cut(node.inputs[1]);
+                let layout = match (scattered, by_tokens) {
+                    (true, _) => Layout::Sharded(1),
+                    (_, true) => Layout::Sharded(0),
+                    _ => Layout::Whole,
+                };
                 node.inputs.iter().map(|&input| self.ensure(input, layout)).collect()
             }
             Op::LinearSwiGlu | Op::LinearGeGlu => {
@@ -147,12 +157,18 @@ impl Build<'_> {
         self.push(Action::Compute(id), &inputs, node.output, layout);
     }
 
+    /// Whether ranks have parts of a value, or of the sums that make it.
+    fn is_cut(&mut self, tensor: TensorId) -> bool {
+        let value = self.natural(tensor);
+        matches!(self.layout(value), Layout::Partial | Layout::Sharded(0))
+    }
+
     /// Of the input, the gates, and the three stacks of matrices.
     fn experts(&self) -> [Layout; 5] {
         use Layout::{Sharded, Whole};
         match self.style {
             Style::Whole => [Whole; 5],
-            Style::Reduce | Style::Scatter => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
+            Style::Reduce | Style::Scatter | Style::Tokens => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
             Style::Gather => [Whole, Whole, Whole, Whole, Sharded(1)],
             Style::Experts | Style::Fused => [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
         }

@@ -207,6 +207,16 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("buffer of other bytes", |plan, sail| plan.sails[sail].prefill.buffers[0].bytes.0 += 4),
         ("buffer of other columns", |plan, sail| plan.sails[sail].decode.buffers[0].columns += 1),
         ("buffer of other rows", |plan, sail| plan.sails[sail].decode.buffers[0].rows = sailplan_ir::Dim::Context),
+        ("buffer of a part of other rows", |plan, sail| {
+            let mut rows = plan.sails[sail].prefill.buffers.iter_mut().map(|buffer| &mut buffer.rows);
+            let part = rows.rfind(|rows| matches!(rows, sailplan_ir::Dim::Part(_)));
+            part.into_iter().for_each(|rows| *rows = sailplan_ir::Dim::Part("1..3 of 4".parse().unwrap()));
+        }),
+        ("buffer of all rows", |plan, sail| {
+            let mut rows = plan.sails[sail].decode.buffers.iter_mut().map(|buffer| &mut buffer.rows);
+            let part = rows.rfind(|rows| matches!(rows, sailplan_ir::Dim::Part(_)));
+            part.into_iter().for_each(|rows| *rows = sailplan_ir::Dim::Tokens);
+        }),
         ("buffer dropped", |plan, sail| drop(plan.sails[sail].prefill.buffers.pop())),
         ("another stage", |plan, sail| plan.sails[sail].stage += 1),
         ("another replica", |plan, sail| plan.sails[sail].replica += 1),

@@ -363,6 +363,40 @@ fn of_collectives() {
     refused("reduce", dropped, "sail1.prefill[3].body[8] in layer 0", "reads a partial sum");
 }
 
+/// The first two buffers by rows are a slice of the residual and what the first sum is scattered to.
+#[test]
+fn of_rows() {
+    #[track_caller]
+    fn refused(change: impl Fn(&mut Plan), words: &str) {
+        let mut plan = plan_of("rows");
+        sound(&plan);
+        change(&mut plan);
+        let problems = plan.problems();
+        assert!(problems.0.first().is_some_and(|first| first.message.contains(words)), "{problems}");
+    }
+    let rows = |plan: &mut Plan, place: usize, to: &str| {
+        let buffers = plan.sails[0].prefill.buffers.iter_mut().filter(|buffer| matches!(buffer.rows, Dim::Part(_)));
+        buffers.skip(place).take(1).for_each(|buffer| buffer.rows = Dim::Part(to.parse().unwrap()));
+    };
+    refused(|plan| rows(plan, 1, "1..2 of 2"), "have not the shapes that its parts say");
+    refused(|plan| rows(plan, 1, "0..1 of 4"), "its shape says");
+    refused(|plan| rows(plan, 0, "1..2 of 2"), "operands have different rows: 1..2 of 2 and 0..1 of 2");
+    let parts = |plan: &mut Plan| {
+        let scatter = first(plan, 0, |instruction| matches!(instruction, Instruction::Collective { .. }));
+        let Instruction::Collective { parts, .. } = scatter else { return };
+        *parts = vec![1, 2];
+    };
+    refused(parts, "have not the shapes that its parts say");
+    let cut = |plan: &mut Plan| {
+        let slice = first(plan, 0, |instruction| matches!(instruction, Instruction::Slice { .. }));
+        let Instruction::Slice { end, .. } = slice else { return };
+        *end -= 1;
+    };
+    refused(cut, "cuts rows 0..1 of 2 out of all of");
+    let model = |plan: &mut Plan| plan.model.classes[1].tensors[0].dims[0] = Dim::Part("0..1 of 2".parse().unwrap());
+    refused(model, "has an axis of tokens 0..1 of 2; a model has all tokens");
+}
+
 #[test]
 fn of_messages() {
     let send = |plan: &mut Plan| {

@@ -2,7 +2,7 @@
 //! was priced and that a replay runs. It knows bytes and ways, no time.
 
 use super::network::{Network, Way};
-use sailplan_ir::{Algorithm, Bytes, CollectiveKind, SailId, even_chunk};
+use sailplan_ir::{Algorithm, Bytes, CollectiveKind, RowShare, SailId, even_chunk};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -43,8 +43,9 @@ pub(crate) struct Collective<'a> {
     pub(crate) kind: CollectiveKind,
     pub(crate) algorithm: Algorithm,
     pub(crate) group: &'a [SailId],
-    /// Columns of each rank; empty when chunks are even.
+    /// Of each rank its columns, or its share of the rows; empty when chunks are even.
     pub(crate) parts: &'a [u64],
+    pub(crate) by_rows: bool,
     pub(crate) rows: u64,
     pub(crate) columns: u64,
 }
@@ -99,6 +100,10 @@ impl<'a> Exchanges<'a> {
 
     fn chunk(&self, collective: &Collective<'_>, index: usize) -> Bytes {
         let elements = match collective.parts.get(index) {
+            Some(_) if collective.by_rows => {
+                let share = RowShare::among(collective.parts, index).unwrap_or_default();
+                share.count(collective.rows).saturating_mul(collective.columns)
+            }
             Some(columns) => collective.rows.saturating_mul(*columns),
             None => {
                 let whole = collective.rows.saturating_mul(collective.columns);

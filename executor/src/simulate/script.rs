@@ -5,7 +5,7 @@ use super::exchange::{Collective, End, Exchanges, Outgoing, Topic, Turn};
 use super::network::{Network, Way};
 use super::timeline::Occupation;
 use sailplan_codegen::{Buffer, Instruction, Plan, Program, SailPlan};
-use sailplan_ir::{Bytes, Extents, Picoseconds, SailId};
+use sailplan_ir::{Bytes, Dim, Extents, Picoseconds, SailId};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -149,9 +149,11 @@ impl<'a: 'b, 'b> Writer<'a, 'b> {
         let Instruction::Collective { kind, group, algorithm, buffer, into, parts, .. } = instruction else {
             return Err(self.malformed("no collective"));
         };
-        let whole = self.buffer(into.as_ref().unwrap_or(buffer))?;
-        let (rows, columns) = (whole.rows.size(self.extents), whole.columns);
-        let collective = Collective { kind: *kind, algorithm: *algorithm, group, parts, rows, columns };
+        let (from, whole) = (self.buffer(buffer)?, self.buffer(into.as_ref().unwrap_or(buffer))?);
+        let by_rows = [from, whole].iter().any(|buffer| matches!(buffer.rows, Dim::Part(_)));
+        let rows = if by_rows { self.extents.tokens } else { whole.rows.size(self.extents) };
+        let columns = whole.columns;
+        let collective = Collective { kind: *kind, algorithm: *algorithm, group, parts, by_rows, rows, columns };
         let turns = self.exchanges.turns(collective, self.sail.sail);
         let turns = turns.ok_or_else(|| self.malformed(&format!("no part in {algorithm} {kind} over {group:?}")))?;
         Ok(Deed::Exchange { start_up: self.plan.fleet.inline.kind(self.sail.sail).overhead, turns })

@@ -3,5 +3,6 @@
 mod failures;
 mod limits;
 mod model;
+mod rows;
 mod tiny;
 mod together;

@@ -2,12 +2,12 @@
 
 use crate::noise;
 use sailplan_codegen::ReduceOp;
-use sailplan_executor::{Collective, Exchange, Pulse, Threads};
-use sailplan_ir::{Algorithm, CollectiveKind, SailId, Wire};
+use sailplan_executor::{Collective, Exchange, Extent, Pulse, Threads};
+use sailplan_ir::{Algorithm, CollectiveKind, RowShare, SailId, Wire};
 use std::time::Duration;
 
 const ROWS: usize = 3;
-/// Columns of up to seven ranks; some have none.
+/// Columns, or shares of the rows, of up to seven ranks; some have none.
 const PARTS: [u64; 7] = [3, 0, 1, 5, 0, 2, 4];
 
 struct Case {
@@ -16,6 +16,7 @@ struct Case {
     op: ReduceOp,
     wire: Wire,
     ranks: usize,
+    by_rows: bool,
 }
 
 impl Case {
@@ -23,8 +24,17 @@ impl Case {
         PARTS[..self.ranks].iter().sum::<u64>() as usize
     }
 
-    /// What a rank brings: all columns, or its own for a gather.
+    /// The rows of a rank.
+    fn rows(&self, rank: usize) -> std::ops::Range<usize> {
+        let rows = RowShare::among(&PARTS[..self.ranks], rank).expect("a rank").rows(ROWS as u64);
+        rows.start as usize..rows.end as usize
+    }
+
+    /// What a rank brings: all of it, or its own part for a gather.
     fn operand(&self, rank: usize) -> Vec<f32> {
+        if self.by_rows && self.kind == CollectiveKind::AllGather {
+            return noise(self.rows(rank).len() * self.columns(), rank as u64);
+        }
         let columns = if self.kind == CollectiveKind::AllGather { PARTS[rank] as usize } else { self.columns() };
         noise(ROWS * columns, rank as u64).iter().map(|value| (value * 64.0).round()).collect()
     }
@@ -34,12 +44,14 @@ impl Case {
         let ends = Threads::connect(&group, self.wire, Duration::from_secs(20), &Pulse::default());
         let parts = PARTS[..self.ranks].to_vec();
         let (kind, algorithm, op) = (self.kind, self.algorithm, self.op);
-        let collective = Collective { kind, algorithm, op, group: group.clone(), parts };
+        let by_rows = self.by_rows;
+        let collective = Collective { kind, algorithm, op, group: group.clone(), parts, by_rows };
+        let whole = Extent { rows: ROWS, columns: self.columns() };
         std::thread::scope(|scope| {
             let start = |(rank, mut end): (usize, Threads)| {
                 let exchange = Exchange::new(collective.clone(), group[rank]).expect("a rank of the group");
                 let operand = operand(rank);
-                scope.spawn(move || exchange.run(ROWS, operand, &mut end).expect("a result"))
+                scope.spawn(move || exchange.run(whole, operand, &mut end).expect("a result"))
             };
             let threads: Vec<_> = ends.into_iter().enumerate().map(start).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
@@ -53,6 +65,11 @@ impl Case {
         match self.kind {
             CollectiveKind::Broadcast => all[0].clone(),
             CollectiveKind::AllReduce => self.reduced(&all),
+            CollectiveKind::ReduceScatter if self.by_rows => {
+                let rows = self.rows(rank);
+                self.reduced(&all)[rows.start * self.columns()..rows.end * self.columns()].to_vec()
+            }
+            CollectiveKind::AllGather if self.by_rows => all.concat(),
             CollectiveKind::ReduceScatter => {
                 let sum = self.reduced(&all);
                 (0..ROWS).flat_map(|row| sum[own(row)].to_vec()).collect()
@@ -86,7 +103,9 @@ fn all_cases(wire: Wire) -> impl Iterator<Item = Case> {
         kinds.into_iter().flat_map(|kind| kind.algorithms().iter().map(move |&algorithm| (kind, algorithm)));
     let ops = [ReduceOp::Sum, ReduceOp::Avg, ReduceOp::Max, ReduceOp::Min];
     schedules.flat_map(move |(kind, algorithm)| {
-        ops.into_iter().flat_map(move |op| (1..=7).map(move |ranks| Case { kind, algorithm, op, wire, ranks }))
+        let case = move |op, ranks, by_rows| Case { kind, algorithm, op, wire, ranks, by_rows };
+        let both = move |op, ranks| [false, true].map(move |by_rows| case(op, ranks, by_rows));
+        ops.into_iter().flat_map(move |op| (1..=7).flat_map(move |ranks| both(op, ranks)))
     })
 }
 
@@ -118,7 +137,8 @@ fn all_ranks_end_with_the_same_bits() {
 #[test]
 fn a_narrow_wire_rounds_to_nearest_even() {
     let algorithm = Algorithm::Direct;
-    let case = Case { kind: CollectiveKind::Broadcast, algorithm, op: ReduceOp::Sum, wire: Wire::Bf16, ranks: 3 };
+    let (kind, wire) = (CollectiveKind::Broadcast, Wire::Bf16);
+    let case = Case { kind, algorithm, op: ReduceOp::Sum, wire, ranks: 3, by_rows: false };
     // 1 + 2⁻⁸ lies between 1 and 1 + 2⁻⁷; 1 + 3·2⁻⁸ between 1 + 2⁻⁷ and 1 + 2⁻⁶.
     let operand = |_| [1.0 + 0.5_f32.powi(8), 1.0 + 3.0 * 0.5_f32.powi(8)].repeat(6);
     for found in case.run(operand) {

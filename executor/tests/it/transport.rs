@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "time limits are tested")]
 
 use sailplan_codegen::ReduceOp;
-use sailplan_executor::{Collective, Exchange, Pulse, ReplayError, Tag, Threads, Transport};
+use sailplan_executor::{Collective, Exchange, Extent, Pulse, ReplayError, Tag, Threads, Transport};
 use sailplan_ir::{Algorithm, CollectiveKind, SailId, Wire};
 use std::time::{Duration, Instant};
 
@@ -40,10 +40,11 @@ fn alone(mut end: Threads) -> ReplayError {
         op: ReduceOp::Sum,
         group: vec![SailId(0), SailId(1)],
         parts: Vec::new(),
+        by_rows: false,
     };
     let exchange = Exchange::new(collective, SailId(0)).expect("a rank of the group");
     let began = Instant::now();
-    let error = exchange.run(1, vec![1.0, 2.0], &mut end).unwrap_err();
+    let error = exchange.run(Extent { rows: 1, columns: 2 }, vec![1.0, 2.0], &mut end).unwrap_err();
     assert!(began.elapsed() < 5 * LIMIT);
     error
 }

@@ -43,6 +43,9 @@ fn check_tensor(tensor: &crate::Tensor, problems: &mut Diagnostics) {
     if tensor.axes.iter().any(|axis| axis.fixed() == Some(0)) {
         problems.push(Diagnostic::new(format!("tensor `{name}` has an axis of size 0")));
     }
+    if let Some(part) = tensor.axes.iter().find(|axis| matches!(axis, Dim::Part(_))) {
+        problems.push(Diagnostic::new(format!("tensor `{name}` has an axis of {part}; a model has all tokens")));
+    }
     let elements = tensor.axes.iter().try_fold(1u64, |product, axis| product.checked_mul(axis.fixed().unwrap_or(1)));
     if elements.is_none_or(|elements| elements > 1 << 48) {
         problems.push(Diagnostic::new(format!("tensor `{name}` has more than 2^48 elements")));

@@ -16,7 +16,7 @@ impl Audit<'_> {
     /// Every family of the class, made.
     fn of<'a>(choices: &'a Choices, partitions: &'a [sailplan_ir::Partition], ranks: usize) -> Audit<'a> {
         let families = vec![None; choices.classes.len()];
-        let whole = whole(&choices.template.graph, 11 + ranks as u64);
+        let whole = whole(&choices.template.graph, 11 + ranks as u64, 3);
         let mut audit = Audit { choices, partitions, whole, ranks, families, checked: 0 };
         audit.run();
         audit

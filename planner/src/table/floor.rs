@@ -99,7 +99,11 @@ impl Floor<'_> {
         let kernel = self.rates.kernels[phase][number].as_ref()?;
         let ranks = self.company.group.len() as u64;
         let domains = &self.choices.template.domains;
-        let units = kernel.domain.map_or(0, |domain| domains.units(DomainId(domain as u32)));
+        let all = |domain: DomainId| match domains.is_rows(domain) {
+            true => self.costs.extents(PHASES[phase]).tokens,
+            false => domains.units(domain),
+        };
+        let units = kernel.domain.map_or(0, |domain| all(DomainId(domain as u32)));
         // What each rank has is rounded down.
         let sum = |all: u64, none: u64| (all + none * (ranks - 1)).saturating_sub(ranks);
         let together = |all: Work, none: Work| {

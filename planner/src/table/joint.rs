@@ -88,16 +88,17 @@ impl Site<'_> {
     /// What a rank moves and computes in one kernel for these ways, which read one value.
     pub(crate) fn joint_work(&self, choices: &Choices, ways: &[Made], phase: Phase, rank: usize) -> JointWork {
         let (mut moved, mut flops) = (Bytes(0), Vec::new());
+        let tokens = self.costs.extents(phase).tokens;
         for &(class, index) in ways {
             let way = &choices.classes[class].ways[index];
-            let units = |domain| self.share(domain, rank);
+            let units = |domain| self.share(domain, rank, tokens);
             let (work, dtype) = work_of(choices, (class, way), &units, (self.costs, phase));
             moved += work.bytes;
             add(&mut flops, work.flops, dtype);
         }
         let first = ways.first().and_then(|&(class, way)| choices.classes[class].ways[way].inputs.first());
         let again = first.map_or(Bytes(0), |&class| {
-            let units = choices.domain(class).map_or(0, |domain| self.share(domain, rank));
+            let units = choices.domain(class).map_or(0, |domain| self.share(domain, rank, tokens));
             read(choices, class, units, (self.costs, phase))
         });
         (moved - again.times(ways.len().saturating_sub(1) as u64), flops)

@@ -84,12 +84,12 @@ pub(crate) struct Rates {
 struct ClassRate {
     /// The domain of a sharded class, and at multiples of how many units its cuts must lie.
     cut: Option<(usize, u64)>,
-    /// Elements by phase: of the whole tensor, and of one unit of a sharded one.
+    /// Elements by phase: of the whole tensor, and of one unit, or row, of a sharded one.
     whole: [u64; 2],
     unit: [u64; 2],
 }
 
-/// A kernel's work as a function of the units that a rank has. It never falls when the share grows.
+/// A kernel's work as a function of the units, or rows, that a rank has. It never falls when the share grows.
 struct Kernel {
     domain: Option<usize>,
     /// The domain that covers it, where the kernel depends on that too.
@@ -229,8 +229,8 @@ struct Pricing<'a> {
     site: &'a Site<'a>,
     choices: &'a Choices,
     rates: &'a Rates,
-    /// By domain; the last one is for kernels that cut none.
-    slowest: Vec<Slowest>,
+    /// By phase and domain; the last one is for kernels that cut none.
+    slowest: [Vec<Slowest>; 2],
     /// By domain that covers another, its shares beside the other's.
     pairs: Vec<Pairs>,
     /// By domain, where its cuts lie; 0 when it is not cut.
@@ -260,13 +260,13 @@ pub(crate) fn prices_of(
         site,
         choices,
         rates,
-        slowest: slowest(site),
+        slowest: PHASES.map(|phase| slowest(site, phase)),
         pairs: pairs(choices, site),
         borders: site.partitions.iter().map(border).collect(),
         overhead: site.costs.overhead(site.group),
     };
-    let legal: Vec<bool> = (0..choices.classes.len()).map(|class| pricing.legal(class)).collect();
     [0, 1].map(|phase| {
+        let legal: Vec<bool> = (0..choices.classes.len()).map(|class| pricing.legal(phase, class)).collect();
         let mut times = Vec::with_capacity(rates.kernels[phase].len());
         for (class, entry) in choices.classes.iter().enumerate() {
             for way in &entry.ways {
@@ -283,12 +283,12 @@ pub(crate) fn prices_of(
     })
 }
 
-fn slowest(site: &Site<'_>) -> Vec<Slowest> {
+fn slowest(site: &Site<'_>, phase: Phase) -> Vec<Slowest> {
+    let tokens = site.costs.extents(phase).tokens;
     let mut kinds: Vec<(u16, SailId, Vec<u64>)> = Vec::new();
     for &rank in &site.sorts {
         let (sail, number) = (site.group[rank], site.costs.kind_number(site.group[rank]));
-        let shares =
-            || site.partitions.iter().map(|partition| partition.units(rank)).map(|units| units.end - units.start);
+        let shares = || (0..site.partitions.len()).map(|index| site.share(DomainId(index as u32), rank, tokens));
         match kinds.iter_mut().find(|(known, ..)| *known == number) {
             Some((_, _, most)) => most.iter_mut().zip(shares()).for_each(|(most, share)| *most = share.max(*most)),
             None => kinds.push((number, sail, shares().collect())),
@@ -329,9 +329,15 @@ fn cut(choices: &Choices, class: usize, way: &Way) -> Vec<DomainId> {
 }
 
 impl Pricing<'_> {
-    /// Whether a class can be held: a cut must divide its domain and, on a weight, fall on block borders.
-    fn legal(&self, class: usize) -> bool {
+    /// Whether a class can be held: a cut must divide its domain, or the rows of the phase, and, on a weight, fall on block
+    /// borders.
+    fn legal(&self, phase: usize, class: usize) -> bool {
+        let domains = &self.choices.template.domains;
         match self.rates.classes[class].cut {
+            Some((domain, _)) if domains.is_rows(DomainId(domain as u32)) => {
+                let tokens = self.site.costs.extents(PHASES[phase]).tokens;
+                self.slowest[phase][domain].iter().all(|&(_, share)| share < tokens)
+            }
             Some((domain, border)) => self.borders[domain] > 0 && self.borders[domain].is_multiple_of(border),
             None => self.choices.classes[class].fact.layout != Layout::Partial || self.site.group.len() > 1,
         }
@@ -375,13 +381,14 @@ impl Pricing<'_> {
     /// Elements of the largest slice.
     fn part(&self, phase: usize, class: usize) -> u64 {
         let rate = &self.rates.classes[class];
-        let most = rate.cut.and_then(|(domain, _)| self.slowest[domain].iter().map(|&(_, share)| share).max());
+        let most = rate.cut.and_then(|(domain, _)| self.slowest[phase][domain].iter().map(|&(_, share)| share).max());
         rate.unit[phase].saturating_mul(most.unwrap_or(0))
     }
 
     fn kernel(&self, phase: usize, (class, number): (usize, usize), way: &Way) -> Option<Picoseconds> {
         let kernel = self.rates.kernels[phase][number].as_ref()?;
-        let cards = &self.slowest[kernel.domain.unwrap_or(self.slowest.len() - 1)];
+        let slowest = &self.slowest[phase];
+        let cards = &slowest[kernel.domain.unwrap_or(slowest.len() - 1)];
         let work = |units: &dyn Fn(DomainId) -> u64| {
             work_of(self.choices, (class, way), units, (self.site.costs, PHASES[phase])).0
         };

@@ -3,7 +3,7 @@
 use super::change::Words;
 use super::numbers::Numbers;
 use sailplan_codegen::{Load, Plan, Program, Resident, SailPlan, Slice};
-use sailplan_ir::{Bytes, Constant, DType, Dim, Op, Picoseconds, Role, Wire};
+use sailplan_ir::{Bytes, Constant, DType, Dim, Op, Picoseconds, Role, RowShare, Wire};
 
 /// Changes, drops, copies or exchanges one of a list; `fields` changes one thing inside.
 fn item<T: Clone + std::fmt::Debug>(
@@ -28,7 +28,15 @@ fn item<T: Clone + std::fmt::Debug>(
 pub(crate) fn buffer(program: &mut Program, words: &Words, numbers: &mut Numbers) -> String {
     item(&mut program.buffers, numbers, |buffer, numbers| match numbers.below(6) {
         0 => buffer.name = numbers.pick(&words.names).cloned().unwrap_or_default(),
-        1 => buffer.rows = if buffer.rows == Dim::Tokens { Dim::Outputs } else { Dim::Tokens },
+        1 => {
+            buffer.rows = match buffer.rows {
+                Dim::Tokens => Dim::Outputs,
+                Dim::Part(_) if numbers.below(2) == 0 => {
+                    RowShare::among(&[1, 2, 1], numbers.below(3)).map_or(Dim::Tokens, Dim::Part)
+                }
+                _ => Dim::Tokens,
+            }
+        }
         2 => buffer.columns = numbers.near(buffer.columns),
         3 => buffer.dtype = *numbers.pick(&[DType::F32, DType::I32, DType::F16]).unwrap(),
         4 => buffer.bytes = Bytes(numbers.near(buffer.bytes.0)),
