@@ -148,7 +148,7 @@ impl Collectives {
         }
         let steps = |round: Round| self.steps(profiles, group, round, pattern.chunks(group.len()));
         let rounds = pattern.rounds(algorithm, group.len());
-        let made = rounds.map(|rounds| Rc::new(rounds.into_iter().map(steps).collect()));
+        let made = rounds.map(|rounds| Rc::new(merged(rounds.into_iter().map(steps))));
         profiles.known.borrow_mut().insert(key, made.clone());
         made
     }
@@ -166,6 +166,18 @@ impl Collectives {
         };
         StepProfile { count: round.steps, ..one }
     }
+}
+
+/// Neighbouring steps that take as long as each other, whatever is sent, as one.
+fn merged(steps: impl Iterator<Item = StepProfile>) -> Profile {
+    let mut profile = Profile::new();
+    for step in steps {
+        match profile.last_mut() {
+            Some(last) if (last.latency, &last.loads) == (step.latency, &step.loads) => last.count += step.count,
+            _ => profile.push(step),
+        }
+    }
+    profile
 }
 
 fn time(profile: &Profile, chunk: Bytes, whole: Bytes) -> Picoseconds {

@@ -25,6 +25,7 @@ mod joint;
 mod joint_checks;
 mod language;
 mod load;
+mod orders;
 mod outcome;
 mod pace;
 mod paced;
@@ -162,8 +163,8 @@ struct Effort<'a> {
 /// The search over the cards in service; groups of `effort` are intervals of their order.
 fn search(model: &Verified<Model>, costs: &CostModel<'_>, effort: Effort<'_>) -> Result<Outcome, PlaceError> {
     let limits = pins::resolve(effort.config.pins, model, costs.fleet, effort.round)?;
-    let Some(left) = service::left(costs.fleet)? else { return search_all(model, costs, limits, effort) };
-    let found = search_all(model, &CostModel::new(&left, costs.request), limits, effort)?;
+    let Some(left) = service::left(costs.fleet)? else { return orders::search(model, costs, limits, effort) };
+    let found = orders::search(model, &CostModel::new(&left, costs.request), limits, effort)?;
     Ok(service::outcome(model, costs, found))
 }
 
@@ -394,6 +395,9 @@ fn figures(repertoires: &[Repertoire], space: &Space<'_>) -> Search {
     Search { egraph, classes: repertoires.len(), groups, forms, points, columns: 0, rows: 0 }
 }
 
+/// What a certificate says of the groups.
+const LINK_ORDER: &str = "stages on intervals of the link order";
+
 /// The engine's answer and the program's must agree; the program decides where the engine's mixes were not exact.
 fn decide(
     space: &Space<'_>,
@@ -406,8 +410,7 @@ fn decide(
     let pins = if space.pinned() { ", keeping to the pins" } else { "" };
     let streaming = if space.stream { ", weights of layers on the host where they do not fit" } else { "" };
     let ended = |placement: Placement, status, method: &str, bound| {
-        let base =
-            "stages on intervals of the link order, forms of the saturated rules, shares even or at the cards' rates";
+        let base = format!("{LINK_ORDER}, forms of the saturated rules, shares even or at the cards' rates");
         let chunks = match space.pace() {
             Pace::Overlap { .. } => ", each layer as if chunks came one by one",
             Pace::Period if space.replicas => {

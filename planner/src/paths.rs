@@ -77,7 +77,7 @@ impl Walk<'_> {
         let (states, next) = (step.states, step.next);
         let mut half = vec![Cost::NEVER; step.residents.len() * states * next];
         let costs = self.costs(step, 1);
-        for (sheaf, cost) in step.sheaves.iter().filter_map(|sheaf| cheapest(sheaf, &costs)) {
+        for (sheaf, _, cost) in step.sheaves.iter().filter_map(|sheaf| cheapest(step, sheaf, &costs)) {
             let half = &mut half[(sheaf.residents * states + sheaf.from) * next..][..next];
             for (half, after) in half.iter_mut().zip(&after[sheaf.to * next..][..next]) {
                 *half = (*half).min(after.plus(cost));
@@ -85,7 +85,7 @@ impl Walk<'_> {
         }
         let mut before = vec![Cost::NEVER; states * states];
         let costs = self.costs(step, 0);
-        for (sheaf, cost) in step.sheaves.iter().filter_map(|sheaf| cheapest(sheaf, &costs)) {
+        for (sheaf, _, cost) in step.sheaves.iter().filter_map(|sheaf| cheapest(step, sheaf, &costs)) {
             let half = &half[sheaf.residents * states * next..][..states * next];
             for decode in 0..states {
                 let least = &mut before[decode * states + sheaf.from];
@@ -117,21 +117,22 @@ impl Walk<'_> {
         live: Range<usize>,
         (marks, places): (&mut Vec<Mark>, &mut [usize]),
     ) -> Range<usize> {
-        let costs = [self.costs(step, 0), self.costs(step, 1)];
+        let [early, late] = [0, 1].map(|phase| Open::new(step, self.costs(step, phase)));
         let first = marks.len();
         for parent in live {
             let Mark { cost, prefill, decode, .. } = marks[parent];
-            let late = step.leaving(decode);
-            for early in step.leaving(prefill) {
+            let late = late.leaving(step, decode);
+            for &(early, more) in early.leaving(step, prefill) {
                 let edge = step.edges[early];
-                let (cost, kind) = (cost.plus(costs[0][edge.making]), step.kind(edge));
+                let (cost, kind) = (cost.plus(more), step.kind(edge));
                 if cost >= most {
                     continue;
                 }
-                for (late, other) in late.clone().zip(&step.edges[late.clone()]) {
+                for &(late, more) in late {
+                    let other = step.edges[late];
                     let place = other.to * step.next + edge.to;
-                    let cost = cost.plus(costs[1][other.making]);
-                    if step.kind(*other) != kind || cost.plus(ahead[place]) >= most {
+                    let cost = cost.plus(more);
+                    if step.kind(other) != kind || cost.plus(ahead[place]) >= most {
                         continue;
                     }
                     let mark = Mark { cost, prefill: edge.to, decode: other.to, parent, edges: [early, late] };
@@ -162,10 +163,30 @@ impl Walk<'_> {
     }
 }
 
-/// A sheaf with the cost of its cheapest edge, where one is possible.
-fn cheapest<'a>(sheaf: &'a Sheaf, costs: &[Cost]) -> Option<(&'a Sheaf, Cost)> {
-    let least = sheaf.makings.iter().map(|&making| costs[making]).min()?;
-    least.possible().then_some((sheaf, least))
+/// A sheaf with its cheapest edge, the first of equals, and what that costs, where it is possible.
+fn cheapest<'a>(step: &Step, sheaf: &'a Sheaf, costs: &[Cost]) -> Option<(&'a Sheaf, usize, Cost)> {
+    let cost = |edge: usize| costs[step.edges[edge].making];
+    let (least, edge) = sheaf.edges.iter().map(|&edge| (cost(edge), edge)).min()?;
+    least.possible().then_some((sheaf, edge, least))
+}
+
+/// The edges of a step that count in a phase, in ascending order, with their costs.
+struct Open(Vec<(usize, Cost)>);
+
+impl Open {
+    fn new(step: &Step, costs: Vec<Cost>) -> Self {
+        let edges = step.sheaves.iter().filter_map(|sheaf| cheapest(step, sheaf, &costs));
+        let mut edges: Vec<(usize, Cost)> = edges.map(|(_, edge, cost)| (edge, cost)).collect();
+        edges.sort_unstable();
+        Self(edges)
+    }
+
+    /// Those that leave a state.
+    fn leaving(&self, step: &Step, state: usize) -> &[(usize, Cost)] {
+        let from = |&(edge, _): &(usize, Cost)| step.edges[edge].from;
+        let start = self.0.partition_point(|edge| from(edge) < state);
+        &self.0[start..start + self.0[start..].partition_point(|edge| from(edge) == state)]
+    }
 }
 
 /// For every step and after the last, the least cost from each pair of states on.
@@ -240,14 +261,15 @@ impl Walk<'_> {
     }
 
     fn first_half(&self, step: &Step, bags: &[Bag], labels: &mut Labels) -> Vec<Bag> {
-        let (before, kinds, costs) = (step.states, step.residents.len(), self.costs(step, 0));
+        let (before, kinds) = (step.states, step.residents.len());
         let mut half: Vec<Bag> = vec![Vec::new(); step.next * before * kinds];
-        for (number, edge) in step.edges.iter().enumerate().filter(|(_, edge)| costs[edge.making].possible()) {
+        for (number, more) in Open::new(step, self.costs(step, 0)).0 {
+            let edge = step.edges[number];
             for decode in 0..before {
-                let to = (edge.to * before + decode) * kinds + step.kind(*edge);
+                let to = (edge.to * before + decode) * kinds + step.kind(edge);
                 for &parent in &bags[edge.from * before + decode] {
                     let known = &labels.0[parent as usize];
-                    let (cost, held) = (known.cost.plus(costs[edge.making]), known.held.clone());
+                    let (cost, held) = (known.cost.plus(more), known.held.clone());
                     labels.offer(&mut half[to], Label { cost, held, parent, edge: number as u32 });
                 }
             }
@@ -257,17 +279,17 @@ impl Walk<'_> {
 
     fn second_half(&self, step: &Step, half: &[Bag], held: &Held<'_>, labels: &mut Labels) -> Vec<Bag> {
         let (before, after, kinds) = (step.states, step.next, step.residents.len());
-        let costs = self.costs(step, 1);
         let more: Vec<Vec<Bytes>> = step.residents.iter().map(|&set| held.sum(set)).collect();
         let mut whole: Vec<Bag> = vec![Vec::new(); after * after];
-        for (number, edge) in step.edges.iter().enumerate().filter(|(_, edge)| costs[edge.making].possible()) {
-            let kind = step.kind(*edge);
+        for (number, takes) in Open::new(step, self.costs(step, 1)).0 {
+            let edge = step.edges[number];
+            let kind = step.kind(edge);
             for prefill in 0..after {
                 for &parent in &half[(prefill * before + edge.from) * kinds + kind] {
                     let known = &labels.0[parent as usize];
                     let sum: Vec<Bytes> = known.held.iter().zip(&more[kind]).map(|(&a, &b)| a + b).collect();
                     if sum.iter().zip(held.most).all(|(sum, most)| sum <= most) {
-                        let cost = known.cost.plus(costs[edge.making]);
+                        let cost = known.cost.plus(takes);
                         let label = Label { cost, held: sum, parent, edge: number as u32 };
                         labels.offer(&mut whole[prefill * after + edge.to], label);
                     }

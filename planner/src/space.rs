@@ -114,6 +114,8 @@ pub(crate) struct Space<'a> {
     nothing: Vec<Vec<Point>>,
     /// Exact mixes that were asked for, by group and by segments of each class.
     pub(crate) mixed: RefCell<Mixed>,
+    /// Spreading a value over groups that were asked about.
+    broadcasts: RefCell<BTreeMap<Bounds, Passing>>,
     /// What fits groups that were asked about since the last points were found.
     rooms: RefCell<BTreeMap<Bounds, Rc<Room>>>,
 }
@@ -186,6 +188,7 @@ impl<'a> Space<'a> {
             nothing: repertoires.iter().map(|_| Vec::new()).collect(),
             mixed: RefCell::default(),
             rooms: RefCell::default(),
+            broadcasts: RefCell::default(),
         };
         space.replicas &= whole.times(2) <= space.room(&(0..cards));
         space.twins = space.same_kinds();
@@ -409,6 +412,10 @@ impl<'a> Space<'a> {
         if group.len() < 2 {
             return Passing::default();
         }
+        *self.broadcasts.borrow_mut().entry(self.key(group)).or_insert_with(|| self.spreading(group))
+    }
+
+    fn spreading(&self, group: &Interval) -> Passing {
         let group = sails(group);
         let best =
             self.passed().map(|bytes| self.costs.links.cheapest(CollectiveKind::Broadcast, &group, bytes, bytes));

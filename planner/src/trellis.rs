@@ -77,7 +77,8 @@ pub(crate) struct Sheaf {
     pub(crate) to: usize,
     /// Index of the weights and caches that all of them read in [`Step::residents`].
     pub(crate) residents: usize,
-    pub(crate) makings: Vec<usize>,
+    /// Their numbers, in ascending order.
+    pub(crate) edges: Vec<usize>,
 }
 
 /// The decision about one tensor, or about several whose products may be one kernel.
@@ -100,12 +101,6 @@ impl Step {
     /// The residents of an edge.
     pub(crate) fn kind(&self, edge: Edge) -> usize {
         self.makings[edge.making].residents
-    }
-
-    /// The edges that leave a state.
-    pub(crate) fn leaving(&self, state: usize) -> std::ops::Range<usize> {
-        let start = self.edges.partition_point(|edge| edge.from < state);
-        start..start + self.edges[start..].partition_point(|edge| edge.from == state)
     }
 }
 
@@ -173,10 +168,10 @@ fn step(choices: &Choices, kernels: &Kernels, tensors: &[TensorId], states: &[Cl
 
 fn sheaves(step: &Step) -> Vec<Sheaf> {
     let mut found: BTreeMap<(usize, usize, usize), Vec<usize>> = BTreeMap::new();
-    for edge in &step.edges {
-        found.entry((edge.from, step.kind(*edge), edge.to)).or_default().push(edge.making);
+    for (number, edge) in step.edges.iter().enumerate() {
+        found.entry((edge.from, step.kind(*edge), edge.to)).or_default().push(number);
     }
-    let sheaf = |((from, residents, to), makings)| Sheaf { from, to, residents, makings };
+    let sheaf = |((from, residents, to), edges)| Sheaf { from, to, residents, edges };
     found.into_iter().map(sheaf).collect()
 }
 

@@ -5,6 +5,7 @@ mod baselines;
 mod experts;
 mod loads;
 mod lost;
+mod orders;
 mod pins;
 mod properties;
 mod random;
