@@ -209,37 +209,69 @@ struct Mark {
     edges: [usize; 2],
 }
 
-/// A form on the way: what it costs, what its ranks hold, and where it came from.
-#[derive(Clone, Debug)]
+/// A form on the way: what it costs, where what its ranks hold stands, and where it came from.
+#[derive(Clone, Copy, Debug)]
 struct Label {
     cost: Cost,
-    held: Vec<Bytes>,
+    held: usize,
     parent: u32,
     edge: u32,
-}
-
-impl Label {
-    fn covers(&self, other: &Self) -> bool {
-        self.cost <= other.cost && self.held.iter().zip(&other.held).all(|(ours, theirs)| ours <= theirs)
-    }
 }
 
 /// Labels of one state, none of which covers another.
 type Bag = Vec<u32>;
 
 /// All labels ever kept; states refer to them by number.
-#[derive(Default)]
-struct Labels(Vec<Label>);
+struct Labels {
+    labels: Vec<Label>,
+    /// Bytes by rank, once for labels that hold the same.
+    held: Vec<Bytes>,
+    ranks: usize,
+}
 
 impl Labels {
-    /// Adds a label to a state unless one there covers it.
+    fn held(&self, label: Label) -> &[Bytes] {
+        &self.held[label.held..][..self.ranks]
+    }
+
+    /// Adds a label that holds as much as its parent to a state, unless one there covers it.
     fn offer(&mut self, bag: &mut Bag, label: Label) {
-        if bag.iter().any(|&known| self.0[known as usize].covers(&label)) {
+        let held = self.held(label);
+        if self.covered(bag, label.cost, held) {
             return;
         }
-        bag.retain(|&known| !label.covers(&self.0[known as usize]));
-        bag.push(self.0.len() as u32);
-        self.0.push(label);
+        self.uncover(bag, label.cost, label.held);
+        bag.push(self.labels.len() as u32);
+        self.labels.push(label);
+    }
+
+    /// The same for one that holds this.
+    fn offer_more(&mut self, bag: &mut Bag, label: Label, held: &[Bytes]) {
+        if self.covered(bag, label.cost, held) {
+            return;
+        }
+        let place = self.held.len();
+        self.held.extend_from_slice(held);
+        self.uncover(bag, label.cost, place);
+        bag.push(self.labels.len() as u32);
+        self.labels.push(Label { held: place, ..label });
+    }
+
+    /// Whether a label of the state costs and holds no more.
+    fn covered(&self, bag: &Bag, cost: Cost, held: &[Bytes]) -> bool {
+        bag.iter().any(|&known| {
+            let known = self.labels[known as usize];
+            known.cost <= cost && self.held(known).iter().zip(held).all(|(ours, theirs)| ours <= theirs)
+        })
+    }
+
+    /// Takes labels out that cost and hold no less.
+    fn uncover(&self, bag: &mut Bag, cost: Cost, held: usize) {
+        let held = &self.held[held..][..self.ranks];
+        bag.retain(|&known| {
+            let known = self.labels[known as usize];
+            cost > known.cost || held.iter().zip(self.held(known)).any(|(ours, theirs)| ours > theirs)
+        });
     }
 }
 
@@ -247,17 +279,18 @@ impl Walk<'_> {
     /// All forms for which no other is as cheap and holds as little on every rank, cheapest first. `held` are the bytes
     /// of a class's resident for each of the ranks that count, `most` what each of them may hold.
     pub(crate) fn front(&self, held: &[Vec<Bytes>], most: &[Bytes]) -> Vec<(Selection, Cost)> {
-        let mut labels = Labels::default();
+        let mut labels = Labels { labels: Vec::new(), held: Vec::new(), ranks: most.len() };
         let mut bags: Vec<Bag> = vec![Vec::new()];
-        let start = Label { cost: Cost::default(), held: vec![Bytes(0); most.len()], parent: 0, edge: 0 };
-        labels.offer(&mut bags[0], start);
+        let start = Label { cost: Cost::default(), held: 0, parent: 0, edge: 0 };
+        labels.offer_more(&mut bags[0], start, &vec![Bytes(0); most.len()]);
         for step in &self.trellis.steps {
             let half = self.first_half(step, &bags, &mut labels);
             bags = self.second_half(step, &half, &Held { held, most }, &mut labels);
         }
         let mut found: Bag = bags.swap_remove(0);
-        found.sort_by(|&a, &b| labels.0[a as usize].cost.cmp(&labels.0[b as usize].cost));
-        found.iter().map(|&label| (self.spell(&labels, label), labels.0[label as usize].cost)).collect()
+        let cost = |label: u32| labels.labels[label as usize].cost;
+        found.sort_by_key(|&label| cost(label));
+        found.iter().map(|&label| (self.spell(&labels, label), cost(label))).collect()
     }
 
     fn first_half(&self, step: &Step, bags: &[Bag], labels: &mut Labels) -> Vec<Bag> {
@@ -268,9 +301,9 @@ impl Walk<'_> {
             for decode in 0..before {
                 let to = (edge.to * before + decode) * kinds + step.kind(edge);
                 for &parent in &bags[edge.from * before + decode] {
-                    let known = &labels.0[parent as usize];
-                    let (cost, held) = (known.cost.plus(more), known.held.clone());
-                    labels.offer(&mut half[to], Label { cost, held, parent, edge: number as u32 });
+                    let known = labels.labels[parent as usize];
+                    let cost = known.cost.plus(more);
+                    labels.offer(&mut half[to], Label { cost, parent, edge: number as u32, ..known });
                 }
             }
         }
@@ -281,17 +314,19 @@ impl Walk<'_> {
         let (before, after, kinds) = (step.states, step.next, step.residents.len());
         let more: Vec<Vec<Bytes>> = step.residents.iter().map(|&set| held.sum(set)).collect();
         let mut whole: Vec<Bag> = vec![Vec::new(); after * after];
+        let mut sum: Vec<Bytes> = Vec::new();
         for (number, takes) in Open::new(step, self.costs(step, 1)).0 {
             let edge = step.edges[number];
             let kind = step.kind(edge);
             for prefill in 0..after {
                 for &parent in &half[(prefill * before + edge.from) * kinds + kind] {
-                    let known = &labels.0[parent as usize];
-                    let sum: Vec<Bytes> = known.held.iter().zip(&more[kind]).map(|(&a, &b)| a + b).collect();
+                    let known = labels.labels[parent as usize];
+                    sum.clear();
+                    sum.extend(labels.held(known).iter().zip(&more[kind]).map(|(&a, &b)| a + b));
                     if sum.iter().zip(held.most).all(|(sum, most)| sum <= most) {
                         let cost = known.cost.plus(takes);
-                        let label = Label { cost, held: sum, parent, edge: number as u32 };
-                        labels.offer(&mut whole[prefill * after + edge.to], label);
+                        let label = Label { cost, parent, edge: number as u32, ..known };
+                        labels.offer_more(&mut whole[prefill * after + edge.to], label, &sum);
                     }
                 }
             }
@@ -305,7 +340,7 @@ impl Walk<'_> {
         let mut at = label;
         for step in self.trellis.steps.iter().rev() {
             for phase in [1, 0] {
-                let label = &labels.0[at as usize];
+                let label = labels.labels[at as usize];
                 let edge = step.edges[label.edge as usize];
                 selection[phase].extend(&step.makings[edge.making].ways);
                 at = label.parent;

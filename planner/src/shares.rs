@@ -103,7 +103,7 @@ pub(crate) fn deals(
 
 /// Parts of the model that a group may hold when its deal is limited by memory; more than all of it leaves room for
 /// activations.
-const PARTS: [f64; 10] = [1.25, 1.1, 1.02, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
+const PARTS: [f64; 14] = [2.0, 1.6, 1.4, 1.25, 1.17, 1.1, 1.05, 1.02, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1];
 
 /// Shares in proportion to rates, none above its limit (a fraction of the whole): cards that would be above it get the limit,
 /// and the others share the rest. `None` when all limits together are less than the whole.
