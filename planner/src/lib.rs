@@ -158,6 +158,8 @@ struct Effort<'a> {
     engine_only: bool,
     /// Move cuts that pins demand to where they are possible.
     round: bool,
+    /// The objective of a placement that is known.
+    known: Option<Picoseconds>,
 }
 
 /// The search over the cards in service; groups of `effort` are intervals of their order.
@@ -208,8 +210,9 @@ impl Ground<'_> {
     ) -> Result<Space<'a>, PlaceError> {
         let (config, groups) = (self.effort.config, self.effort.groups.clone());
         let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
-        let exhaustive = config.prove;
-        let scope = Scope { family, relaxed, stream, groups, limits, stages, replicas, exhaustive, ..Scope::default() };
+        let (exhaustive, known) = (config.prove, self.effort.known);
+        let scope =
+            Scope { family, relaxed, stream, groups, limits, stages, replicas, exhaustive, known, ..Scope::default() };
         Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
     }
 
@@ -219,6 +222,10 @@ impl Ground<'_> {
         let config = self.effort.config;
         let mut space = self.space(costs, stages, true)?;
         let mut chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
+        // What takes no less than is known does not take less with a look at memory.
+        if chain.is_none() && self.effort.known.is_some() {
+            return Err(no_plan(&space));
+        }
         let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
             space = self.space(costs, stages, false)?;

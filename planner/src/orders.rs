@@ -4,7 +4,7 @@
 use crate::pins::Limits;
 use crate::{Effort, LINK_ORDER, Outcome, PlaceError, search_all, service};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Fleet, Links, Model, SailId, SailRun, Status, Verified, Verify};
+use sailplan_ir::{Fleet, Links, Model, Picoseconds, SailId, SailRun, Status, Verified, Verify};
 use std::cmp::Reverse;
 
 /// The best placement over the orders that a fleet has. Pins name cards by their places in the link order.
@@ -22,13 +22,13 @@ pub(crate) fn search(
         Err(other) => return Err(other),
     };
     let fleet = ordered(costs.fleet, &names)?;
+    let effort = Effort { known: first.as_ref().map(value), ..effort };
     let second = match search_all(model, &CostModel::new(&fleet, costs.request), limits, effort) {
         Ok(found) => Some(found),
         Err(PlaceError::NoPlan(reasons)) if first.is_none() => return Err(PlaceError::NoPlan(reasons)),
         Err(PlaceError::NoPlan(_)) => None,
         Err(other) => return Err(other),
     };
-    let value = |found: &Outcome| found.placement.estimate.objective;
     let bound = [&first, &second].into_iter().flatten().map(|found| found.placement.certificate.bound).min();
     let wins = |second: &Outcome| first.as_ref().is_none_or(|first| value(second) < value(first));
     let mut best = match second.filter(wins) {
@@ -45,6 +45,10 @@ pub(crate) fn search(
     }
     certificate.space = certificate.space.replace(LINK_ORDER, BOTH_ORDERS);
     Ok(best)
+}
+
+fn value(found: &Outcome) -> Picoseconds {
+    found.placement.estimate.objective
 }
 
 /// What a certificate says of the groups.

@@ -117,22 +117,21 @@ impl Walk<'_> {
         live: Range<usize>,
         (marks, places): (&mut Vec<Mark>, &mut [usize]),
     ) -> Range<usize> {
-        let [early, late] = [0, 1].map(|phase| Open::new(step, self.costs(step, phase)));
+        let costs = [self.costs(step, 0), self.costs(step, 1)];
         let first = marks.len();
         for parent in live {
             let Mark { cost, prefill, decode, .. } = marks[parent];
-            let late = late.leaving(step, decode);
-            for &(early, more) in early.leaving(step, prefill) {
+            let late = step.leaving(decode);
+            for early in step.leaving(prefill) {
                 let edge = step.edges[early];
-                let (cost, kind) = (cost.plus(more), step.kind(edge));
+                let (cost, kind) = (cost.plus(costs[0][edge.making]), step.kind(edge));
                 if cost >= most {
                     continue;
                 }
-                for &(late, more) in late {
-                    let other = step.edges[late];
+                for (late, other) in late.clone().zip(&step.edges[late.clone()]) {
                     let place = other.to * step.next + edge.to;
-                    let cost = cost.plus(more);
-                    if step.kind(other) != kind || cost.plus(ahead[place]) >= most {
+                    let cost = cost.plus(costs[1][other.making]);
+                    if step.kind(*other) != kind || cost.plus(ahead[place]) >= most {
                         continue;
                     }
                     let mark = Mark { cost, prefill: edge.to, decode: other.to, parent, edges: [early, late] };
@@ -171,22 +170,11 @@ fn cheapest<'a>(step: &Step, sheaf: &'a Sheaf, costs: &[Cost]) -> Option<(&'a Sh
 }
 
 /// The edges of a step that count in a phase, in ascending order, with their costs.
-struct Open(Vec<(usize, Cost)>);
-
-impl Open {
-    fn new(step: &Step, costs: Vec<Cost>) -> Self {
-        let edges = step.sheaves.iter().filter_map(|sheaf| cheapest(step, sheaf, &costs));
-        let mut edges: Vec<(usize, Cost)> = edges.map(|(_, edge, cost)| (edge, cost)).collect();
-        edges.sort_unstable();
-        Self(edges)
-    }
-
-    /// Those that leave a state.
-    fn leaving(&self, step: &Step, state: usize) -> &[(usize, Cost)] {
-        let from = |&(edge, _): &(usize, Cost)| step.edges[edge].from;
-        let start = self.0.partition_point(|edge| from(edge) < state);
-        &self.0[start..start + self.0[start..].partition_point(|edge| from(edge) == state)]
-    }
+fn open(step: &Step, costs: &[Cost]) -> Vec<(usize, Cost)> {
+    let edges = step.sheaves.iter().filter_map(|sheaf| cheapest(step, sheaf, costs));
+    let mut edges: Vec<(usize, Cost)> = edges.map(|(_, edge, cost)| (edge, cost)).collect();
+    edges.sort_unstable();
+    edges
 }
 
 /// For every step and after the last, the least cost from each pair of states on.
@@ -296,7 +284,7 @@ impl Walk<'_> {
     fn first_half(&self, step: &Step, bags: &[Bag], labels: &mut Labels) -> Vec<Bag> {
         let (before, kinds) = (step.states, step.residents.len());
         let mut half: Vec<Bag> = vec![Vec::new(); step.next * before * kinds];
-        for (number, more) in Open::new(step, self.costs(step, 0)).0 {
+        for (number, more) in open(step, &self.costs(step, 0)) {
             let edge = step.edges[number];
             for decode in 0..before {
                 let to = (edge.to * before + decode) * kinds + step.kind(edge);
@@ -315,7 +303,7 @@ impl Walk<'_> {
         let more: Vec<Vec<Bytes>> = step.residents.iter().map(|&set| held.sum(set)).collect();
         let mut whole: Vec<Bag> = vec![Vec::new(); after * after];
         let mut sum: Vec<Bytes> = Vec::new();
-        for (number, takes) in Open::new(step, self.costs(step, 1)).0 {
+        for (number, takes) in open(step, &self.costs(step, 1)) {
             let edge = step.edges[number];
             let kind = step.kind(edge);
             for prefill in 0..after {

@@ -71,6 +71,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) replicas: bool,
     /// Look at every group, hopeless or not.
     pub(crate) exhaustive: bool,
+    /// What is known to be possible elsewhere: groups through which nothing takes less may be left out.
+    pub(crate) known: Option<Picoseconds>,
 }
 
 /// Everything the engines choose from.
@@ -149,7 +151,9 @@ impl<'a> Space<'a> {
         scope: Scope<'a>,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive } = scope;
+        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive, known } =
+            scope;
+        let known = known.unwrap_or(Picoseconds::NEVER);
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let parts = costs.fleet.parts();
@@ -198,8 +202,8 @@ impl<'a> Space<'a> {
         space.pruned = sums && !exhaustive && prospect::worthwhile(&space, groups.len());
         match (space.pruned, relaxed) {
             (false, _) => space.fill(&groups, None, progress)?,
-            (true, true) => space.fill_promising(progress)?,
-            (true, false) => space.fill_in_order(progress)?,
+            (true, true) => space.fill_promising(known, progress)?,
+            (true, false) => space.fill_in_order(known, progress)?,
         }
         if space.pruned {
             let kept = groups.iter().filter(|group| space.fronts.contains_key(&space.key(group)));
@@ -248,9 +252,9 @@ impl<'a> Space<'a> {
 
     /// Finds the points that can be part of the best chain. Chains that are the shortest by what is known are looked at until
     /// nothing is shorter by bounds alone, or often enough; then what bounds do not rule out.
-    fn fill_promising(&mut self, progress: Told<'_>) -> Result<(), String> {
+    fn fill_promising(&mut self, known: Picoseconds, progress: Told<'_>) -> Result<(), String> {
         let mut prospects = Prospects::new(self);
-        let mut best = Picoseconds::NEVER;
+        let mut best = known;
         for _ in 0..ROUNDS {
             let Some(chain) = prospects.shortest() else { break };
             let groups: Vec<Interval> = chain.iter().map(|cut| cut.group.clone()).collect();
@@ -273,12 +277,12 @@ impl<'a> Space<'a> {
 
     /// Where memory binds: groups in the order of the least time of a chain through them, until that is more than a chain takes
     /// that was found on those before. Each time twice as many are looked at before a chain is looked for.
-    fn fill_in_order(&mut self, progress: Told<'_>) -> Result<(), String> {
+    fn fill_in_order(&mut self, elsewhere: Picoseconds, progress: Told<'_>) -> Result<(), String> {
         let through = self.least_through(&Prospects::new(self)).into_iter();
         let least = |times: Vec<Picoseconds>| times.into_iter().min().unwrap_or(Picoseconds::NEVER);
         let mut order: Vec<(Picoseconds, Bounds)> = through.map(|(key, times)| (least(times), key)).collect();
         order.sort_unstable();
-        let (mut known, mut batch, mut best) = (0, 4, Picoseconds::NEVER);
+        let (mut known, mut batch, mut best) = (0, 4, elsewhere);
         while order.get(known).is_some_and(|next| next.0 <= best) {
             let next = &order[known..order.len().min(known + batch)];
             let groups: Vec<Interval> = next.iter().map(|(_, key)| key.0..key.1).collect();

@@ -102,6 +102,12 @@ impl Step {
     pub(crate) fn kind(&self, edge: Edge) -> usize {
         self.makings[edge.making].residents
     }
+
+    /// The edges that leave a state.
+    pub(crate) fn leaving(&self, state: usize) -> std::ops::Range<usize> {
+        let start = self.edges.partition_point(|edge| edge.from < state);
+        start..start + self.edges[start..].partition_point(|edge| edge.from == state)
+    }
 }
 
 /// All programs of a class, from the root (state 0 of the first step) to the one empty state after the last.

@@ -117,7 +117,7 @@ impl<'a> Solver<'a> {
         let costs = CostModel::new(&problem.fleet, &problem.request);
         let config = Config { stream: problem.stream, pins: &problem.pins, ..Config::default() };
         let groups = if problem.fleet.size() > ALL_GROUPS { Some(few(problem)?) } else { None };
-        let effort = Effort { config, groups, engine_only: true, round: problem.round };
+        let effort = Effort { config, groups, engine_only: true, round: problem.round, known: None };
         match search(&problem.model, &costs, effort) {
             Ok(outcome) => Ok(Ok(outcome.placement)),
             Err(PlaceError::NoPlan(reasons)) => Ok(Err(reasons)),
