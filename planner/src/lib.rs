@@ -19,6 +19,8 @@ mod dynamic;
 mod extract;
 mod front;
 #[cfg(test)]
+mod greedy;
+#[cfg(test)]
 mod hopeless;
 mod language;
 mod load;

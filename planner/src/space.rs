@@ -451,8 +451,7 @@ impl<'a> Space<'a> {
 
     /// Whether every rank of a group holds these segments.
     pub(crate) fn holds(&self, group: &Interval, counts: &[Vec<u64>]) -> bool {
-        let room = self.room_on(group);
-        room.holds(counts, &room.once(self, group, counts))
+        self.room_on(group).holds(self, group, counts)
     }
 
     /// What fits a group.
