@@ -31,7 +31,7 @@ pub(crate) fn polished(space: &Space<'_>, cuts: &[Cut]) -> Result<Option<Vec<Fil
     let Some(mut stages) = fill(space, cuts) else { return Ok(None) };
     for (cut, counts) in &mut stages {
         let wanted = wanted(space, cut.segments.clone());
-        if space.pace() != Pace::Sum || mix(space, &cut.group, &wanted).is_none_or(|mix| mix.exact) {
+        if space.greedy || space.pace() != Pace::Sum || mix(space, &cut.group, &wanted).is_none_or(|mix| mix.exact) {
             continue;
         }
         let better = program::mix(space, &cut.group, &wanted)?;

@@ -57,7 +57,7 @@ proptest! {
             for count in 0..=u64::from(layers) {
                 for ends in 0..4 {
                     let wanted: Vec<u64> = model.classes.iter().map(|class| match class.name.as_str() {
-                        "embedding" => ends % 2,
+                        "embed" => ends % 2,
                         "head" => ends / 2,
                         _ => count,
                     }).collect();

@@ -154,6 +154,8 @@ struct Effort<'a> {
     groups: Option<Vec<Interval>>,
     /// Take what the engine finds.
     engine_only: bool,
+    /// Improve no mix of points: whether there is a plan does not depend on it.
+    greedy: bool,
     /// Move cuts that pins demand to where they are possible.
     round: bool,
 }
@@ -204,10 +206,11 @@ impl Ground<'_> {
         (stages, replicas): (Option<usize>, bool),
         relaxed: bool,
     ) -> Result<Space<'a>, PlaceError> {
-        let (config, groups) = (self.effort.config, self.effort.groups.clone());
+        let (config, groups, greedy) = (self.effort.config, self.effort.groups.clone(), self.effort.greedy);
         let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
         let exhaustive = config.prove;
-        let scope = Scope { family, relaxed, stream, groups, limits, stages, replicas, exhaustive, ..Scope::default() };
+        let manner = Manner::Any;
+        let scope = Scope { family, manner, relaxed, stream, groups, limits, stages, replicas, exhaustive, greedy };
         Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
     }
 

@@ -41,10 +41,9 @@ pub(crate) fn of_space(space: &Space<'_>) -> NoPlan {
 /// What the activations of each point take on the first card of a group.
 fn activations<'a>(space: &'a Space<'_>, group: &'a Range<usize>) -> impl Iterator<Item = Bytes> + 'a {
     let points = space.front(group).iter().enumerate();
-    let points =
-        points.flat_map(|(class, points)| points.iter().enumerate().map(move |(index, point)| (class, index, point)));
-    points.map(move |(class, index, point)| {
-        let needs = space.detail(group, class, index).needs(point, 0);
+    let points = points.flat_map(|(class, points)| (0..points.len()).map(move |index| (class, index)));
+    points.map(move |(class, index)| {
+        let needs = space.needs(group, (class, index), 0);
         sailplan_ir::stage_activations(&needs, 1).total()
     })
 }

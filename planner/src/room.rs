@@ -109,9 +109,8 @@ impl Room {
 
     fn once(&self, space: &Space<'_>, group: &Interval, (class, index): (usize, usize)) -> Vec<Once> {
         let point = &space.front(group)[class][index];
-        let detail = space.detail(group, class, index);
         let one = |rank: &Rank| {
-            let stage = stage_activations(&detail.needs(point, rank.rank), rank.alignment);
+            let stage = stage_activations(&space.needs(group, (class, index), rank.rank), rank.alignment);
             let internal = stage.activations - stage.chain;
             Once { staging: point.staging(rank.rank), chain: stage.chain, internal, scratch: stage.scratch }
         };

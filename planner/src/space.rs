@@ -12,11 +12,12 @@ use crate::repertoire::Repertoire;
 use crate::room::Room;
 use crate::saturate::Choices;
 use crate::stage::Counts;
-use crate::stream::twins;
+use crate::stream::{twins, unavoidable};
 use crate::table::PriceTable;
 use sailplan_cost_model::{CostModel, Phase};
 use sailplan_ir::{
-    Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Request, Role, SailId, Verified,
+    ActivationNeed, Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Request, Role, SailId,
+    Verified,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +72,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) replicas: bool,
     /// Look at every group, hopeless or not.
     pub(crate) exhaustive: bool,
+    /// Mix points by exchanges alone, and improve no mix by a program.
+    pub(crate) greedy: bool,
 }
 
 /// Everything the engines choose from.
@@ -100,6 +103,8 @@ pub(crate) struct Space<'a> {
     pub(crate) relaxed: bool,
     /// Whether weights of layers may stay on the host.
     pub(crate) stream: bool,
+    /// Whether points are mixed by exchanges alone.
+    pub(crate) greedy: bool,
     /// Whether points are missing that no best chain has.
     pub(crate) pruned: bool,
     /// Whether the fronts hold every point that is worth having.
@@ -147,7 +152,8 @@ impl<'a> Space<'a> {
         scope: Scope<'a>,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive } = scope;
+        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive, greedy } =
+            scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let parts = costs.fleet.parts();
@@ -177,6 +183,7 @@ impl<'a> Space<'a> {
             parts,
             relaxed,
             stream,
+            greedy,
             pruned: false,
             complete,
             whole,
@@ -269,11 +276,13 @@ impl<'a> Space<'a> {
     }
 
     /// Where memory binds: groups in the order of the least time of a chain through them, until that is more than a chain takes
-    /// that was found on those before. Each time twice as many are looked at before a chain is looked for.
+    /// that was found on those before; what any chain must stream is added. Each time twice as many are looked at before a chain is looked for.
     fn fill_in_order(&mut self, progress: Told<'_>) -> Result<(), String> {
         let through = self.least_through(&Prospects::new(self)).into_iter();
         let least = |times: Vec<Picoseconds>| times.into_iter().min().unwrap_or(Picoseconds::NEVER);
-        let mut order: Vec<(Picoseconds, Bounds)> = through.map(|(key, times)| (least(times), key)).collect();
+        let streamed = if self.stream { unavoidable(self) } else { Picoseconds(0) };
+        let mut order: Vec<(Picoseconds, Bounds)> =
+            through.map(|(key, times)| (least(times) + streamed, key)).collect();
         order.sort_unstable();
         let (mut known, mut batch, mut best) = (0, 4, Picoseconds::NEVER);
         while order.get(known).is_some_and(|next| next.0 <= best) {
@@ -321,10 +330,17 @@ impl<'a> Space<'a> {
         self.front(group)[class].first().map_or(Ok(()), |point| station.certify(point))
     }
 
-    /// Prices and needs of a point.
+    /// Prices of a point.
     pub(crate) fn detail(&self, group: &Interval, class: usize, point: usize) -> &Detail {
         let key = self.key(group);
         self.fronts[&key][class][point].detail(&self.repertoires[class], self.costs, &sails(&(key.0..key.1)))
+    }
+
+    /// What a point's activations need on a rank.
+    pub(crate) fn needs(&self, group: &Interval, (class, point): (usize, usize), rank: usize) -> [ActivationNeed; 2] {
+        let key = self.key(group);
+        let cards = sails(&(key.0..key.1));
+        self.fronts[&key][class][point].needs(&self.repertoires[class], (self.costs, &cards), rank)
     }
 
     /// Groups that cost the same share a key.
@@ -439,7 +455,7 @@ impl<'a> Space<'a> {
             {
                 let one = point.resident(rank);
                 sum = sum + MemoryUse { weights: one.weights * count, kv: one.kv * count, ..one };
-                needs.extend(self.detail(group, class, index).needs(point, rank));
+                needs.extend(self.needs(group, (class, index), rank));
                 staging = staging.max(point.staging(rank));
             }
         }

@@ -99,8 +99,14 @@ pub(crate) struct Solver<'a> {
     solved: Cell<usize>,
 }
 
-/// Up to so many cards all groups are tried.
+/// On more cards than this a plan is first looked for on a few groups, and mixes are not improved,
+const SOME_GROUPS: usize = 8;
+
+/// and on more than this nowhere else.
 const ALL_GROUPS: usize = 16;
+
+/// Groups of cards in the order in service.
+type Groups = Option<Vec<Interval>>;
 
 impl<'a> Solver<'a> {
     pub(crate) fn new(progress: Option<&'a dyn Fn(Progress)>) -> Self {
@@ -108,27 +114,58 @@ impl<'a> Solver<'a> {
     }
 
     /// A plan, or the balance of why there is none. On many cards a few groups are tried, which is enough to find a plan
-    /// that exists for all but odd cases; such a case is taken for one without a plan.
+    /// that exists for all but odd cases; on very many such a case is taken for one without a plan.
     pub(crate) fn solve(&self, problem: &Problem) -> Result<Result<Placement, NoPlan>, PlaceError> {
+        self.count();
+        self.on_each(problem, (groups(problem)?, problem.fleet.size() > SOME_GROUPS))
+    }
+
+    /// Whether there is a plan. One that is found on a few groups says so as well as the best, so all cards as one group
+    /// are tried first.
+    pub(crate) fn possible(&self, problem: &Problem) -> Result<bool, PlaceError> {
+        self.count();
+        let size = problem.fleet.in_service().len();
+        let whole = Some(vec![0..size]).filter(|_| size > 1);
+        let tries = std::iter::once(whole).filter(Option::is_some).chain(groups(problem)?);
+        Ok(self.on_each(problem, (tries.collect(), true))?.is_ok())
+    }
+
+    fn count(&self) {
         self.solved.set(self.solved.get() + 1);
         if let Some(report) = self.progress {
             report(Progress::Refusal { solved: self.solved.get() });
         }
-        let costs = CostModel::new(&problem.fleet, &problem.request);
-        let config = Config { stream: problem.stream, pins: &problem.pins, ..Config::default() };
-        let groups = if problem.fleet.size() > ALL_GROUPS { Some(few(problem)?) } else { None };
-        let effort = Effort { config, groups, engine_only: true, round: problem.round };
-        match search(&problem.model, &costs, effort) {
-            Ok(outcome) => Ok(Ok(outcome.placement)),
-            Err(PlaceError::NoPlan(reasons)) => Ok(Err(reasons)),
-            Err(other) => Err(other),
-        }
     }
 
-    /// Whether there is a plan.
-    pub(crate) fn possible(&self, problem: &Problem) -> Result<bool, PlaceError> {
-        Ok(self.solve(problem)?.is_ok())
+    /// What is found on the first of these groups where there is a plan, or on the last.
+    fn on_each(
+        &self,
+        problem: &Problem,
+        (tries, greedy): (Vec<Groups>, bool),
+    ) -> Result<Result<Placement, NoPlan>, PlaceError> {
+        let costs = CostModel::new(&problem.fleet, &problem.request);
+        let config = Config { stream: problem.stream, pins: &problem.pins, ..Config::default() };
+        let mut found = Err(PlaceError::Internal("no groups were tried".into()));
+        for groups in tries {
+            let effort = Effort { config, groups, engine_only: true, greedy, round: problem.round };
+            found = match search(&problem.model, &costs, effort) {
+                Ok(outcome) => return Ok(Ok(outcome.placement)),
+                Err(PlaceError::NoPlan(reasons)) => Ok(Err(reasons)),
+                other => return other.map(|outcome| Ok(outcome.placement)),
+            };
+        }
+        found
     }
+}
+
+/// Where a plan is looked for, one after the other; `None` is everywhere.
+fn groups(problem: &Problem) -> Result<Vec<Groups>, PlaceError> {
+    let few = || few(problem).map(Some);
+    Ok(match problem.fleet.size() {
+        0..=SOME_GROUPS => vec![None],
+        0..=ALL_GROUPS => vec![few()?, None],
+        _ => vec![few()?],
+    })
 }
 
 /// The whole fleet, its halves and their halves, blocks of powers of two, and what pins name.

@@ -1,0 +1,51 @@
+//! Tests only: whether there is a plan is answered on few groups first; the engine on all of them says the same.
+
+use super::problem::{Problem, Solver};
+use crate::brute::{fleet, model};
+use crate::{Config, Effort, PlaceError, search};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use sailplan_cost_model::CostModel;
+use sailplan_ir::{Demand, Objective, Pin, Request, SailId, Verify};
+
+/// What the engine finds on all groups, its mixes improved.
+fn engine(problem: &Problem) -> bool {
+    let costs = CostModel::new(&problem.fleet, &problem.request);
+    let config = Config { stream: problem.stream, pins: &problem.pins, ..Config::default() };
+    match search(&problem.model, &costs, Effort { config, engine_only: true, ..Effort::default() }) {
+        Ok(_) => true,
+        Err(PlaceError::NoPlan(_)) => false,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// A demand on some card, or none.
+fn pins() -> impl Strategy<Value = Vec<Pin>> {
+    let pin = |demand| vec![Pin { name: "pin".to_owned(), demand, place: None }];
+    prop_oneof![
+        3 => Just(Vec::new()),
+        1 => Just(pin(Demand::Never(SailId(0)))),
+        1 => Just(pin(Demand::AtMostSails(2))),
+        1 => Just(pin(Demand::AtLeastStages(2))),
+        1 => Just(pin(Demand::AtMostStages(1))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, rng_seed: RngSeed::Fixed(14), failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn few_groups_say_what_all_do(
+        cards in prop::collection::vec((prop::sample::select(vec![1u32, 2, 3, 5]), prop::sample::select(vec![500u32, 2000])), 1..11),
+        shape in prop::sample::select(vec!["Ring", "Mesh", "Star"]), layers in 1u32..20,
+        objective in prop::sample::select(vec![Objective::Request, Objective::Decode, Objective::Throughput]),
+        stream in any::<bool>(), pins in pins(),
+    ) {
+        let (model, fleet) = (model(layers, ""), fleet(&cards, shape, 400, 5));
+        let request = Request { prompt: 64, generate: 16, context: 1024, objective, ..Request::default() }.verify().unwrap();
+        let config = Config { stream, pins: &pins, ..Config::default() };
+        let problem = Problem::new(&model, &CostModel::new(&fleet, &request), config);
+        let (solver, engine) = (Solver::new(None), engine(&problem));
+        prop_assert_eq!(solver.possible(&problem).unwrap(), engine);
+        prop_assert_eq!(solver.solve(&problem).unwrap().is_ok(), engine);
+    }
+}
