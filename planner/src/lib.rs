@@ -74,6 +74,7 @@ use sailplan_ir::{
     Certificate, ClassId, Graph, LayerClass, Model, Objective, Picoseconds, Pin, Placement, Status, Verified,
 };
 use space::{Interval, Manner, Scope, Space};
+use stage::Mixing;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -154,8 +155,8 @@ struct Effort<'a> {
     groups: Option<Vec<Interval>>,
     /// Take what the engine finds.
     engine_only: bool,
-    /// Improve no mix of points: whether there is a plan does not depend on it.
-    greedy: bool,
+    /// Which mixes of points are improved.
+    mixing: Mixing,
     /// Move cuts that pins demand to where they are possible.
     round: bool,
 }
@@ -206,11 +207,11 @@ impl Ground<'_> {
         (stages, replicas): (Option<usize>, bool),
         relaxed: bool,
     ) -> Result<Space<'a>, PlaceError> {
-        let (config, groups, greedy) = (self.effort.config, self.effort.groups.clone(), self.effort.greedy);
+        let (config, groups, mixing) = (self.effort.config, self.effort.groups.clone(), self.effort.mixing);
         let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
         let exhaustive = config.prove;
         let manner = Manner::Any;
-        let scope = Scope { family, manner, relaxed, stream, groups, limits, stages, replicas, exhaustive, greedy };
+        let scope = Scope { family, manner, relaxed, stream, groups, limits, stages, replicas, exhaustive, mixing };
         Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
     }
 

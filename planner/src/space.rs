@@ -11,7 +11,7 @@ use crate::prospect::{self, Prospects};
 use crate::repertoire::Repertoire;
 use crate::room::Room;
 use crate::saturate::Choices;
-use crate::stage::Counts;
+use crate::stage::{Counts, Mixing};
 use crate::stream::{twins, unavoidable};
 use crate::table::PriceTable;
 use sailplan_cost_model::{CostModel, Phase};
@@ -72,8 +72,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) replicas: bool,
     /// Look at every group, hopeless or not.
     pub(crate) exhaustive: bool,
-    /// Mix points by exchanges alone, and improve no mix by a program.
-    pub(crate) greedy: bool,
+    /// Which mixes of points are improved.
+    pub(crate) mixing: Mixing,
 }
 
 /// Everything the engines choose from.
@@ -103,8 +103,8 @@ pub(crate) struct Space<'a> {
     pub(crate) relaxed: bool,
     /// Whether weights of layers may stay on the host.
     pub(crate) stream: bool,
-    /// Whether points are mixed by exchanges alone.
-    pub(crate) greedy: bool,
+    /// Which mixes of points are improved.
+    pub(crate) mixing: Mixing,
     /// Whether points are missing that no best chain has.
     pub(crate) pruned: bool,
     /// Whether the fronts hold every point that is worth having.
@@ -152,7 +152,7 @@ impl<'a> Space<'a> {
         scope: Scope<'a>,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive, greedy } =
+        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive, mixing } =
             scope;
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
@@ -183,7 +183,7 @@ impl<'a> Space<'a> {
             parts,
             relaxed,
             stream,
-            greedy,
+            mixing,
             pruned: false,
             complete,
             whole,
@@ -276,7 +276,8 @@ impl<'a> Space<'a> {
     }
 
     /// Where memory binds: groups in the order of the least time of a chain through them, until that is more than a chain takes
-    /// that was found on those before; what any chain must stream is added. Each time twice as many are looked at before a chain is looked for.
+    /// that was found on those before; what any chain must stream is added, and any
+    /// chain is enough where no mix is improved. Each time twice as many are looked at before a chain is looked for.
     fn fill_in_order(&mut self, progress: Told<'_>) -> Result<(), String> {
         let through = self.least_through(&Prospects::new(self)).into_iter();
         let least = |times: Vec<Picoseconds>| times.into_iter().min().unwrap_or(Picoseconds::NEVER);
@@ -290,9 +291,13 @@ impl<'a> Space<'a> {
             let groups: Vec<Interval> = next.iter().map(|(_, key)| key.0..key.1).collect();
             self.fill(&groups, None, progress)?;
             (known, batch) = (known + next.len(), batch * 2);
-            if let Some(cuts) = dynamic::shortest(self)
-                && let Some(stages) = assemble::polished(self, &cuts)?
-            {
+            let Some(cuts) = dynamic::shortest(self) else { continue };
+            let stages = match self.mixing {
+                Mixing::Searched => assemble::polished(self, &cuts)?,
+                Mixing::Found => assemble::fill(self, &cuts),
+                Mixing::Never => break,
+            };
+            if let Some(stages) = stages {
                 best = best.min(assemble::sum(self, &stages));
             }
         }

@@ -13,6 +13,19 @@ pub(crate) struct Mix {
     pub(crate) exact: bool,
 }
 
+/// Which mixes of points, found by exchanges, are improved by programs of their own. Whether there is a plan does not depend
+/// on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Mixing {
+    /// Those that the best chain depends on.
+    #[default]
+    Searched,
+    /// Those of the chain that is found.
+    Found,
+    /// None.
+    Never,
+}
+
 /// The cheapest mix found: all fastest when that fits (exact); else layers move to smaller points, the best exchange of
 /// time for bytes first, until it fits. `None` when not even the smallest points fit.
 pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Option<Mix> {

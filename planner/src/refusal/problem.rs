@@ -3,6 +3,7 @@
 use super::{Change, fleets};
 use crate::pins::{Limits, blocks, resolve};
 use crate::space::Interval;
+use crate::stage::Mixing;
 use crate::{Config, Effort, NoPlan, PlaceError, Progress, search};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Demand, Diagnostics, Fleet, Model, Pin, Placement, Request, Verified, Verify};
@@ -99,7 +100,7 @@ pub(crate) struct Solver<'a> {
     solved: Cell<usize>,
 }
 
-/// On more cards than this a plan is first looked for on a few groups, and mixes are not improved,
+/// On more cards than this a plan is first looked for on a few groups, and only the mixes of that plan are improved,
 const SOME_GROUPS: usize = 8;
 
 /// and on more than this nowhere else.
@@ -117,7 +118,8 @@ impl<'a> Solver<'a> {
     /// that exists for all but odd cases; on very many such a case is taken for one without a plan.
     pub(crate) fn solve(&self, problem: &Problem) -> Result<Result<Placement, NoPlan>, PlaceError> {
         self.count();
-        self.on_each(problem, (groups(problem)?, problem.fleet.size() > SOME_GROUPS))
+        let mixing = if problem.fleet.size() > SOME_GROUPS { Mixing::Found } else { Mixing::Searched };
+        self.on_each(problem, (groups(problem)?, mixing))
     }
 
     /// Whether there is a plan. One that is found on a few groups says so as well as the best, so all cards as one group
@@ -127,7 +129,7 @@ impl<'a> Solver<'a> {
         let size = problem.fleet.in_service().len();
         let whole = Some(vec![0..size]).filter(|_| size > 1);
         let tries = std::iter::once(whole).filter(Option::is_some).chain(groups(problem)?);
-        Ok(self.on_each(problem, (tries.collect(), true))?.is_ok())
+        Ok(self.on_each(problem, (tries.collect(), Mixing::Never))?.is_ok())
     }
 
     fn count(&self) {
@@ -141,13 +143,13 @@ impl<'a> Solver<'a> {
     fn on_each(
         &self,
         problem: &Problem,
-        (tries, greedy): (Vec<Groups>, bool),
+        (tries, mixing): (Vec<Groups>, Mixing),
     ) -> Result<Result<Placement, NoPlan>, PlaceError> {
         let costs = CostModel::new(&problem.fleet, &problem.request);
         let config = Config { stream: problem.stream, pins: &problem.pins, ..Config::default() };
         let mut found = Err(PlaceError::Internal("no groups were tried".into()));
         for groups in tries {
-            let effort = Effort { config, groups, engine_only: true, greedy, round: problem.round };
+            let effort = Effort { config, groups, engine_only: true, mixing, round: problem.round };
             found = match search(&problem.model, &costs, effort) {
                 Ok(outcome) => return Ok(Ok(outcome.placement)),
                 Err(PlaceError::NoPlan(reasons)) => Ok(Err(reasons)),
