@@ -67,7 +67,7 @@ pub use symmetry::{Symmetry, exchanged, symmetry};
 use assemble::Filled;
 use pace::Pace;
 use pins::Limits;
-use reasons::{fits_in_all, no_plan, reasons};
+use reasons::{fits_beside_values, fits_in_all, no_plan, reasons};
 use repertoire::Repertoire;
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{
@@ -215,6 +215,20 @@ impl Ground<'_> {
         Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
     }
 
+    /// The space of single cards, by which a refusal says what activations take; `None` where none may work alone.
+    fn alone<'a>(&'a self, costs: &'a CostModel<'a>) -> Result<Option<Space<'a>>, PlaceError> {
+        let groups = Some((0..costs.fleet.size()).map(|card| card..card + 1).collect());
+        let scope = Scope {
+            family: self.effort.config.family,
+            groups,
+            limits: Some(&self.limits),
+            exhaustive: true,
+            ..Scope::default()
+        };
+        let space = Space::new(self.model, costs, &self.repertoires, scope, None).map_err(PlaceError::Internal)?;
+        Ok(Some(space).filter(|space| !space.groups().is_empty()))
+    }
+
     /// The best placement with no more stages than this. Memory is only looked at when the best one without a look at it
     /// does not fit.
     fn search(&self, costs: &CostModel<'_>, stages: (Option<usize>, bool)) -> Result<Outcome, PlaceError> {
@@ -223,6 +237,10 @@ impl Ground<'_> {
         let mut chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
         let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
+            let alone = if config.stream || fits_beside_values(&space) { None } else { self.alone(costs)? };
+            if let Some(alone) = alone {
+                return Err(no_plan(&alone));
+            }
             space = self.space(costs, stages, false)?;
             chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
             let cuts = chain.as_ref().map(|chain| chain.cuts.as_slice());

@@ -127,8 +127,8 @@ impl<'a> Solver<'a> {
     pub(crate) fn possible(&self, problem: &Problem) -> Result<bool, PlaceError> {
         self.count();
         let size = problem.fleet.in_service().len();
-        let whole = Some(vec![0..size]).filter(|_| size > 1);
-        let tries = std::iter::once(whole).filter(Option::is_some).chain(groups(problem)?);
+        let whole = (size > 1).then(|| Some(vec![0..size; 1]));
+        let tries = whole.into_iter().chain(groups(problem)?);
         Ok(self.on_each(problem, (tries.collect(), Mixing::Never))?.is_ok())
     }
 
@@ -162,12 +162,11 @@ impl<'a> Solver<'a> {
 
 /// Where a plan is looked for, one after the other; `None` is everywhere.
 fn groups(problem: &Problem) -> Result<Vec<Groups>, PlaceError> {
-    let few = || few(problem).map(Some);
-    Ok(match problem.fleet.size() {
-        0..=SOME_GROUPS => vec![None],
-        0..=ALL_GROUPS => vec![few()?, None],
-        _ => vec![few()?],
-    })
+    let cards = problem.fleet.size();
+    if cards <= SOME_GROUPS {
+        return Ok(vec![None]);
+    }
+    Ok(std::iter::once(Some(few(problem)?)).chain((cards <= ALL_GROUPS).then_some(None)).collect())
 }
 
 /// The whole fleet, its halves and their halves, blocks of powers of two, and what pins name.

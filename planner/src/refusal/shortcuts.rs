@@ -2,7 +2,12 @@
 
 use super::problem::{Problem, Solver};
 use crate::brute::{fleet, model};
+use crate::checks::repertoires;
+use crate::pins::Limits;
+use crate::reasons::{fits_beside_values, fits_in_all};
+use crate::space::{Family, Scope, Space};
 use crate::{Config, Effort, PlaceError, search};
+use crate::{dynamic, program};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::CostModel;
@@ -48,4 +53,29 @@ proptest! {
         prop_assert_eq!(solver.possible(&problem).unwrap(), engine);
         prop_assert_eq!(solver.solve(&problem).unwrap().is_ok(), engine);
     }
+}
+
+/// What is refused because each card has room for the value between segments is refused by engine and integer program too.
+#[test]
+fn nothing_fits_where_values_leave_too_little() {
+    let (mut refused, mut fitting) = (0, 0);
+    for (layers, memory) in (4..16).flat_map(|layers| (1..8).map(move |memory| (layers, memory))) {
+        let (model, fleet) = (model(layers, ""), fleet(&[(memory, 2000), (memory, 500), (2, 2000)], "Ring", 400, 5));
+        let request = Request { prompt: 512, generate: 16, context: 1024, ..Request::default() }.verify().unwrap();
+        let costs = CostModel::new(&fleet, &request);
+        let repertoires = repertoires(&model, &costs);
+        let limits = Limits::none(3, model.classes.len());
+        let scope = Scope { limits: Some(&limits), ..Scope::default() };
+        if fits_in_all(&model, &costs, (Family::default(), &limits), false).is_err() {
+            continue;
+        }
+        let space = Space::new(&model, &costs, &repertoires, scope, None).unwrap();
+        if fits_beside_values(&space) {
+            fitting += 1;
+            continue;
+        }
+        assert!(dynamic::solve(&space).unwrap().is_none() && program::solve(&space).unwrap().stages.is_none());
+        refused += 1;
+    }
+    assert!(refused > 3 && fitting > 3, "{refused} refused, {fitting} left to the engine");
 }
