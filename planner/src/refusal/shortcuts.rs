@@ -24,6 +24,12 @@ fn engine(problem: &Problem) -> bool {
     }
 }
 
+/// Few cards, or as many as are tried on few groups first.
+fn cards() -> impl Strategy<Value = Vec<(u32, u32)>> {
+    let card = || (prop::sample::select(vec![1u32, 2, 3, 5]), prop::sample::select(vec![500u32, 2000]));
+    prop_oneof![2 => 1usize..5, 1 => Just(9)].prop_flat_map(move |count| prop::collection::vec(card(), count))
+}
+
 /// A demand on some card, or none.
 fn pins() -> impl Strategy<Value = Vec<Pin>> {
     let pin = |demand| vec![Pin { name: "pin".to_owned(), demand, place: None }];
@@ -37,12 +43,12 @@ fn pins() -> impl Strategy<Value = Vec<Pin>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, rng_seed: RngSeed::Fixed(14), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, rng_seed: RngSeed::Fixed(14), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn few_groups_say_what_all_do(
-        cards in prop::collection::vec((prop::sample::select(vec![1u32, 2, 3, 5]), prop::sample::select(vec![500u32, 2000])), 1..11),
-        shape in prop::sample::select(vec!["Ring", "Mesh", "Star"]), layers in 1u32..20,
-        objective in prop::sample::select(vec![Objective::Request, Objective::Decode, Objective::Throughput]),
+        cards in cards(),
+        shape in prop::sample::select(vec!["Ring", "Mesh", "Star"]), layers in 1u32..16,
+        objective in prop::sample::select(vec![Objective::Request, Objective::Decode]),
         stream in any::<bool>(), pins in pins(),
     ) {
         let (model, fleet) = (model(layers, ""), fleet(&cards, shape, 400, 5));
