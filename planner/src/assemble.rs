@@ -6,7 +6,7 @@ use crate::load::load_plan;
 use crate::pace::Pace;
 use crate::program;
 use crate::space::{Space, sails};
-use crate::stage::{Counts, mix};
+use crate::stage::{Counts, Mixing, mix};
 use crate::stream::unavoidable;
 use sailplan_cost_model::lower_bound;
 use sailplan_ir::{
@@ -31,7 +31,10 @@ pub(crate) fn polished(space: &Space<'_>, cuts: &[Cut]) -> Result<Option<Vec<Fil
     let Some(mut stages) = fill(space, cuts) else { return Ok(None) };
     for (cut, counts) in &mut stages {
         let wanted = wanted(space, cut.segments.clone());
-        if space.pace() != Pace::Sum || mix(space, &cut.group, &wanted).is_none_or(|mix| mix.exact) {
+        if space.mixing == Mixing::Never
+            || space.pace() != Pace::Sum
+            || mix(space, &cut.group, &wanted).is_none_or(|mix| mix.exact)
+        {
             continue;
         }
         let better = program::mix(space, &cut.group, &wanted)?;

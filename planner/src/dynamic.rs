@@ -9,7 +9,7 @@ use crate::paced;
 use crate::program;
 use crate::repertoire::Repertoire;
 use crate::space::{Interval, Space};
-use crate::stage::mix;
+use crate::stage::{Mixing, mix};
 use sailplan_ir::{Bytes, Picoseconds, Role, SailId};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -56,6 +56,9 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Option<Chain>, String> {
         return Ok(Some(Chain { cuts, exact: true, bound: objective }));
     }
     let mut found = Chain { cuts, exact: false, bound: Picoseconds(0) };
+    if space.mixing != Mixing::Searched {
+        return Ok(Some(found));
+    }
     let mut least = objective;
     let mut bounds = Stages::new(space, Mixes::Fastest);
     for _ in 0..=REFINED {

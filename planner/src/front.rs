@@ -12,8 +12,8 @@ use crate::table::{Exchanges, PHASES, PriceTable, price_tables, prices_of};
 use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Phase, Work, must_sustain};
 use sailplan_ir::{
-    ActivationNeed, Bytes, DomainId, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId,
-    Streamed, Sustain, stage_activations,
+    ActivationNeed, Algorithm, Bytes, DomainId, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources,
+    SailId, Streamed, Sustain, stage_activations,
 };
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -33,16 +33,18 @@ pub(crate) struct Point {
     pub(crate) streams: Vec<Streamed>,
     /// By sort, where the streamed weights of one segment are put.
     staging: Vec<Bytes>,
-    detail: OnceCell<Detail>,
+    detail: Rc<OnceCell<Detail>>,
+    needs: Rc<OnceCell<Needs>>,
 }
 
-/// What only points need that come into question.
+/// By sort, what activations need in both phases.
+type Needs = Vec<[ActivationNeed; 2]>;
+
+/// What only points need that are used.
 #[derive(Debug)]
 pub(crate) struct Detail {
     /// Prices of the instructions in both phases.
     pub(crate) prices: [Vec<Priced>; 2],
-    /// By sort, what activations need in both phases.
-    needs: Vec<[ActivationNeed; 2]>,
     /// By sort, what cards of unknown compute rate must sustain in both phases.
     sustain: Vec<[FlopsPerSecond; 2]>,
 }
@@ -83,7 +85,8 @@ impl Point {
             residents,
             streams,
             staging,
-            detail: OnceCell::new(),
+            detail: Rc::clone(&self.detail),
+            needs: Rc::clone(&self.needs),
         }
     }
 
@@ -93,17 +96,38 @@ impl Point {
         detail.totals().map(|sum| sum + Resources { host, ..Resources::default() })
     }
 
-    /// Prices and needs, computed when they are first asked for.
+    /// Prices, computed when they are first asked for.
     pub(crate) fn detail(&self, repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId]) -> &Detail {
         self.detail.get_or_init(|| {
             let site = Site::new(costs, group, (&repertoire.choices.template.domains, &self.partitions));
             let choices = &repertoire.choices;
             let prices = [0, 1].map(|phase| self.prices(choices, &site, phase));
-            let needs = site.sorts.iter().map(|&rank| self.needs(repertoire, &site, &prices, rank)).collect();
             let sustain = |&rank: &usize| PHASES.map(|phase| self.sustain(repertoire, &site, phase, rank));
             let sustain = site.sorts.iter().map(sustain).collect();
-            Detail { prices, needs, sustain }
+            Detail { prices, sustain }
         })
+    }
+
+    /// What activations need on a rank in both phases, computed when it is first asked for.
+    pub(crate) fn needs(
+        &self,
+        repertoire: &Repertoire,
+        (costs, group): (&CostModel<'_>, &[SailId]),
+        rank: usize,
+    ) -> [ActivationNeed; 2] {
+        let needs = self.needs.get_or_init(|| {
+            let site = Site::new(costs, group, (&repertoire.choices.template.domains, &self.partitions));
+            let choices = &repertoire.choices;
+            let algorithms = [0, 1].map(|phase| -> Vec<Option<Algorithm>> {
+                let ways = self.formed.kernels(phase).flatten();
+                ways.map(|&(class, way)| {
+                    site.algorithm(choices, class, &choices.classes[class].ways[way], PHASES[phase])
+                })
+                .collect()
+            });
+            site.sorts.iter().map(|&rank| self.needs_of(repertoire, &site, &algorithms, rank)).collect()
+        });
+        needs[self.sort_of[rank]]
     }
 
     /// The largest rate that a kernel of one phase needs on a rank to be bound by memory.
@@ -133,11 +157,11 @@ impl Point {
         self.formed.kernels(phase).flat_map(price).collect()
     }
 
-    fn needs(
+    fn needs_of(
         &self,
         repertoire: &Repertoire,
         site: &Site<'_>,
-        prices: &[Vec<Priced>; 2],
+        algorithms: &[Vec<Option<Algorithm>>; 2],
         rank: usize,
     ) -> [ActivationNeed; 2] {
         let request = site.costs.request;
@@ -150,13 +174,13 @@ impl Point {
             alignment: site.costs.kind(site.group[rank]).granularity,
             wire: request.wire,
         };
-        let of = |view: RankView<'_>, program, prices: &[Priced]| {
-            view.activations(program, |index| prices[index].price.algorithm).need
+        let of = |view: RankView<'_>, program, algorithms: &[Option<Algorithm>]| {
+            view.activations(program, |index| algorithms[index]).need
         };
         let form = &self.formed.form;
         [
-            of(view(request.prefill_limit()), &form.prefill, &prices[0]),
-            of(view(request.decode_limit()), &form.decode, &prices[1]),
+            of(view(request.prefill_limit()), &form.prefill, &algorithms[0]),
+            of(view(request.decode_limit()), &form.decode, &algorithms[1]),
         ]
     }
 
@@ -168,11 +192,6 @@ impl Point {
 }
 
 impl Detail {
-    /// What activations need on a rank, in both phases.
-    pub(crate) fn needs(&self, point: &Point, rank: usize) -> [ActivationNeed; 2] {
-        self.needs[point.sort_of[rank]]
-    }
-
     /// What a card of unknown compute rate must sustain on a rank, in both phases.
     pub(crate) fn sustain(&self, point: &Point, rank: usize) -> Sustain {
         let [prefill, decode] = self.sustain[point.sort_of[rank]];
@@ -352,7 +371,8 @@ impl<'a> Station<'a> {
             site.sorts.iter().map(|&rank| site.held(&self.repertoire.choices, &formed.form, rank)).collect();
         let (objective, sort_of) = (Picoseconds(cost.objective), site.sort_of);
         let (streams, staging) = (Vec::new(), vec![Bytes(0); site.sorts.len()]);
-        Ok(Point { formed, partitions, objective, sort_of, residents, streams, staging, detail: OnceCell::new() })
+        let (detail, needs) = Default::default();
+        Ok(Point { formed, partitions, objective, sort_of, residents, streams, staging, detail, needs })
     }
 
     /// The fastest form with the shares of a point, once more as an integer program.
@@ -421,12 +441,13 @@ impl<'a> Station<'a> {
 
     /// How far a point fills the card that it fills most: with residents, with activations, with both.
     fn fills(&self, point: &Point) -> [f64; 3] {
-        let detail = point.detail(self.repertoire, self.costs, self.group);
         let card = |rank: usize| {
             let kind = self.costs.kind(self.group[rank]);
             let room = (kind.memory - kind.reserve).0.max(1) as f64;
             let residents = point.resident(rank).total().0 as f64 / room;
-            let needs = stage_activations(&detail.needs(point, rank), 1).total().0 as f64 / room;
+            let needs = stage_activations(&point.needs(self.repertoire, (self.costs, self.group), rank), 1).total().0
+                as f64
+                / room;
             [residents, needs, residents + needs]
         };
         let more = |a: [f64; 3], b: [f64; 3]| std::array::from_fn(|measure| a[measure].max(b[measure]));
@@ -436,7 +457,7 @@ impl<'a> Station<'a> {
     /// Whether a point is as fast as another one and holds as little on every rank, activations included.
     fn covers(&self, one: &Point, other: &Point) -> bool {
         let needs = |point: &Point, rank: usize| {
-            let needs = point.detail(self.repertoire, self.costs, self.group).needs(point, rank);
+            let needs = point.needs(self.repertoire, (self.costs, self.group), rank);
             let stage = stage_activations(&needs, 1);
             [stage.chain, stage.activations - stage.chain, stage.scratch]
         };

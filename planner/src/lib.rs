@@ -13,11 +13,15 @@ mod brute;
 mod budget;
 #[cfg(test)]
 mod checks;
+mod decide;
 #[cfg(test)]
 mod derived;
 mod dynamic;
 mod extract;
+mod fill;
 mod front;
+#[cfg(test)]
+mod greedy;
 #[cfg(test)]
 mod hopeless;
 mod joint;
@@ -67,15 +71,14 @@ pub use space::Family;
 pub use symmetry::{Symmetry, exchanged, symmetry};
 
 use assemble::Filled;
-use pace::Pace;
+use decide::decide;
 use pins::Limits;
-use reasons::{fits_in_all, no_plan, reasons};
+use reasons::{fits_beside_values, fits_in_all, no_plan, reasons};
 use repertoire::Repertoire;
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{
-    Certificate, ClassId, Graph, LayerClass, Model, Objective, Picoseconds, Pin, Placement, Status, Verified,
-};
+use sailplan_ir::{ClassId, Graph, LayerClass, Model, Objective, Picoseconds, Pin, Placement, Verified};
 use space::{Interval, Manner, Scope, Space};
+use stage::Mixing;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -156,6 +159,8 @@ struct Effort<'a> {
     groups: Option<Vec<Interval>>,
     /// Take what the engine finds.
     engine_only: bool,
+    /// Which mixes of points are improved.
+    mixing: Mixing,
     /// Move cuts that pins demand to where they are possible.
     round: bool,
     /// The objective of a placement that is known.
@@ -208,12 +213,37 @@ impl Ground<'_> {
         (stages, replicas): (Option<usize>, bool),
         relaxed: bool,
     ) -> Result<Space<'a>, PlaceError> {
-        let (config, groups) = (self.effort.config, self.effort.groups.clone());
+        let (config, groups, mixing) = (self.effort.config, self.effort.groups.clone(), self.effort.mixing);
         let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
         let (exhaustive, known) = (config.prove, self.effort.known);
-        let scope =
-            Scope { family, relaxed, stream, groups, limits, stages, replicas, exhaustive, known, ..Scope::default() };
+        let scope = Scope {
+            family,
+            manner: Manner::Any,
+            relaxed,
+            stream,
+            groups,
+            limits,
+            stages,
+            replicas,
+            exhaustive,
+            mixing,
+            known,
+        };
         Space::new(self.model, costs, &self.repertoires, scope, config.progress).map_err(PlaceError::Internal)
+    }
+
+    /// The space of single cards, by which a refusal says what activations take; `None` where none may work alone.
+    fn alone<'a>(&'a self, costs: &'a CostModel<'a>) -> Result<Option<Space<'a>>, PlaceError> {
+        let groups = Some((0..costs.fleet.size()).map(|card| card..card + 1).collect());
+        let scope = Scope {
+            family: self.effort.config.family,
+            groups,
+            limits: Some(&self.limits),
+            exhaustive: true,
+            ..Scope::default()
+        };
+        let space = Space::new(self.model, costs, &self.repertoires, scope, None).map_err(PlaceError::Internal)?;
+        Ok(Some(space).filter(|space| !space.groups().is_empty()))
     }
 
     /// The best placement with no more stages than this. Memory is only looked at when the best one without a look at it
@@ -228,6 +258,10 @@ impl Ground<'_> {
         }
         let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
+            let alone = if config.stream || fits_beside_values(&space) { None } else { self.alone(costs)? };
+            if let Some(alone) = alone {
+                return Err(no_plan(&alone));
+            }
             space = self.space(costs, stages, false)?;
             chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
             let cuts = chain.as_ref().map(|chain| chain.cuts.as_slice());
@@ -400,78 +434,6 @@ fn figures(repertoires: &[Repertoire], space: &Space<'_>) -> Search {
         egraph.iterations = egraph.iterations.max(one.stats.iterations);
     }
     Search { egraph, classes: repertoires.len(), groups, forms, points, columns: 0, rows: 0 }
-}
-
-/// What a certificate says of the groups.
-const LINK_ORDER: &str = "stages on intervals of the link order";
-
-/// The engine's answer and the program's must agree; the program decides where the engine's mixes were not exact.
-fn decide(
-    space: &Space<'_>,
-    engine: Option<Vec<Filled>>,
-    proven: Option<Option<Vec<Filled>>>,
-    (exact, bound): (bool, Picoseconds),
-) -> Result<Option<Placement>, PlaceError> {
-    let engine = engine.map(|stages| assemble::assemble(space, &stages));
-    let room = if space.relaxed { "" } else { " as far as memory goes" };
-    let pins = if space.pinned() { ", keeping to the pins" } else { "" };
-    let streaming = if space.stream { ", weights of layers on the host where they do not fit" } else { "" };
-    let ended = |placement: Placement, status, method: &str, bound| {
-        let base = format!("{LINK_ORDER}, forms of the saturated rules, shares even or at the cards' rates");
-        let chunks = match space.pace() {
-            Pace::Overlap { .. } => ", each layer as if chunks came one by one",
-            Pace::Period if space.replicas => {
-                ", replicas on runs of it, in each as many requests on their way as the longest has stages"
-            }
-            Pace::Period => ", as many requests on their way as stages",
-            Pace::Sum => "",
-        };
-        let space = format!("{base}{chunks}{room}{streaming}{pins}");
-        Placement { certificate: Certificate { status, method: method.to_owned(), space, bound }, ..placement }
-    };
-    let Some(proven) = proven else {
-        return Ok(engine.map(|placement| {
-            let objective = placement.estimate.objective;
-            if exact || objective <= bound {
-                return ended(placement, Status::Proven, "dynamic programming", objective);
-            }
-            let bound = assemble::relaxed(space).max(placement.estimate.lower_bound).max(bound);
-            ended(placement, Status::WithinGap, "dynamic programming with greedy mixes", bound)
-        }));
-    };
-    let proven = proven.map(|stages| assemble::assemble(space, &stages));
-    // The program knows one chain. Where replicas could share the fleet, only the engine can say that it is the best.
-    let settled = |placement: Placement, method: &str| {
-        let objective = placement.estimate.objective;
-        if exact || !space.replicas {
-            return ended(placement, Status::Proven, method, objective);
-        }
-        let bound = bound.max(placement.estimate.lower_bound).min(objective);
-        ended(placement, Status::WithinGap, &format!("{method} of one chain"), bound)
-    };
-    match (engine, proven) {
-        (None, None) => Ok(None),
-        (None, Some(proven)) if exact => Err(PlaceError::Internal(format!(
-            "the engine found nothing, the integer program {:?}",
-            proven.estimate.objective
-        ))),
-        (None, Some(proven)) => Ok(Some(settled(proven, "integer program"))),
-        (Some(engine), Some(proven)) => {
-            let (ours, theirs) = (engine.estimate.objective, proven.estimate.objective);
-            if agree(ours, theirs) {
-                // The engine's is kept: its ties are broken by card and cut. Its objective is the smaller to rounding.
-                return Ok(Some(settled(engine, "dynamic programming and integer program")));
-            }
-            if ours < theirs || exact {
-                return Err(PlaceError::Internal(format!("the engine found {ours:?}, the integer program {theirs:?}")));
-            }
-            Ok(Some(settled(proven, "integer program")))
-        }
-        (Some(placement), None) => Err(PlaceError::Internal(format!(
-            "the engine found {:?}, the integer program nothing",
-            placement.estimate.objective
-        ))),
-    }
 }
 
 /// Equal to the solver's tolerance: coefficients are microseconds in floating point, integrality is met to 1e-6.

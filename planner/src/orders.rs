@@ -1,8 +1,9 @@
 //! Orders of the cards. In a mesh or a star every place is like every other, so that groups may as well be intervals of the order
 //! by rate: the search runs once more with the cards in that order, and the better placement is taken.
 
+use crate::decide::LINK_ORDER;
 use crate::pins::Limits;
-use crate::{Effort, LINK_ORDER, Outcome, PlaceError, search_all, service};
+use crate::{Effort, Outcome, PlaceError, search_all, service};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Fleet, Links, Model, Picoseconds, SailId, SailRun, Status, Verified, Verify};
 use std::cmp::Reverse;

@@ -7,8 +7,8 @@ use crate::table::{JointWork, work_of};
 use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Local, Phase, Work};
 use sailplan_ir::{
-    Bytes, CollectiveKind, DomainId, Domains, Extents, Form, Layout, MemoryUse, Partition, Picoseconds, Price,
-    Resources, Role, SailId, TensorId,
+    Algorithm, Bytes, CollectiveKind, DomainId, Domains, Extents, Form, Layout, MemoryUse, Partition, Picoseconds,
+    Price, Resources, Role, SailId, TensorId,
 };
 
 /// A group with one partition for every domain of a class.
@@ -141,6 +141,12 @@ impl Site<'_> {
             }
             WayAction::Collect => self.collect(choices, way.inputs[0], extents),
         }
+    }
+
+    /// How a collective is done; `None` of anything else.
+    pub(crate) fn algorithm(&self, choices: &Choices, class: usize, way: &Way, phase: Phase) -> Option<Algorithm> {
+        let collective = matches!(way.action, WayAction::AllReduce | WayAction::ReduceScatter | WayAction::AllGather);
+        if collective { self.price(choices, class, way, phase).price.algorithm } else { None }
     }
 
     /// Token ids come from the host, to every rank; everything else is there already.

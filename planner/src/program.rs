@@ -382,7 +382,7 @@ impl<'a> Builder<'a> {
             for (index, run) in self.runs.iter().enumerate() {
                 for (number, point) in front[run.class].iter().enumerate() {
                     total += megabytes(point.resident(rank).total()) * group.dealt[index][number];
-                    let needs = self.space.detail(&group.group, run.class, number).needs(point, rank);
+                    let needs = self.space.needs(&group.group, (run.class, number), rank);
                     let stage = sailplan_ir::stage_activations(&needs, alignment);
                     let needed = [stage.chain, stage.activations - stage.chain, stage.scratch];
                     for (&part, bytes) in parts.iter().zip(needed) {

@@ -2,9 +2,10 @@
 
 use crate::pins::Limits;
 use crate::space::{Family, Space};
-use crate::{NoPlan, PlaceError};
+use crate::{NoPlan, PlaceError, ends_in_outputs};
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{Bytes, Model, Role, SailId};
+use sailplan_ir::{Bytes, Extents, Graph, LayerClass, Model, Role, SailId};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Cards that may be used, and what pins demand.
@@ -20,6 +21,34 @@ pub(crate) fn fits_in_all(
     let reasons = reasons(model, costs, allowed);
     let weights = if stream { Bytes(0) } else { reasons.weights };
     if weights + reasons.caches > reasons.capacity { Err(PlaceError::NoPlan(reasons)) } else { Ok(()) }
+}
+
+/// Whether all cards together hold every weight and every cache beside the value that passes between segments, of which each
+/// card with work has room for one. What is streamed is not counted, so it says nothing where weights may be.
+pub(crate) fn fits_beside_values(space: &Space<'_>) -> bool {
+    let limit = space.costs.request.prefill_limit();
+    let of_class = |class: &LayerClass| value(&class.template, limit);
+    let value = space.model.classes.iter().map(of_class).min().unwrap_or_default();
+    let allowed = (Family { cards: Some(space.cards), largest: None }, space.limits);
+    let none = Limits::none(space.costs.fleet.size(), space.repertoires.len());
+    let room = capacity(space.costs, (allowed.0, allowed.1.unwrap_or(&none)), value).1;
+    let reasons = of_space(space);
+    reasons.weights + reasons.caches <= room
+}
+
+/// Bytes of the largest value that a class's result is made from and that comes from the segment before; where there is none,
+/// of the result itself, unless it is rows of logits, which go to the host.
+fn value(template: &Graph, limit: Extents) -> Bytes {
+    let Some(result) = template.output() else { return Bytes(0) };
+    let (mut open, mut seen) = (vec![result], BTreeSet::new());
+    while let Some(tensor) = open.pop() {
+        let producer = template.producer(tensor).filter(|_| seen.insert(tensor));
+        open.extend(producer.iter().flat_map(|&node| &template[node].inputs));
+        seen.insert(tensor);
+    }
+    let inputs = seen.into_iter().filter(|&tensor| template[tensor].role == Role::Input);
+    let largest = inputs.map(|tensor| template[tensor].bytes(limit)).max();
+    largest.unwrap_or_else(|| if ends_in_outputs(template) { Bytes(0) } else { template[result].bytes(limit) })
 }
 
 /// Why nothing in a space fits.
@@ -41,10 +70,9 @@ pub(crate) fn of_space(space: &Space<'_>) -> NoPlan {
 /// What the activations of each point take on the first card of a group.
 fn activations<'a>(space: &'a Space<'_>, group: &'a Range<usize>) -> impl Iterator<Item = Bytes> + 'a {
     let points = space.front(group).iter().enumerate();
-    let points =
-        points.flat_map(|(class, points)| points.iter().enumerate().map(move |(index, point)| (class, index, point)));
-    points.map(move |(class, index, point)| {
-        let needs = space.detail(group, class, index).needs(point, 0);
+    let points = points.flat_map(|(class, points)| (0..points.len()).map(move |index| (class, index)));
+    points.map(move |(class, index)| {
+        let needs = space.needs(group, (class, index), 0);
         sailplan_ir::stage_activations(&needs, 1).total()
     })
 }
@@ -52,7 +80,7 @@ fn activations<'a>(space: &'a Space<'_>, group: &'a Range<usize>) -> impl Iterat
 /// Demands and capacity, without activations.
 pub(crate) fn reasons(model: &Model, costs: &CostModel<'_>, allowed: Allowed<'_>) -> NoPlan {
     let (request, graph) = (costs.request, &model.graph);
-    let (sails, capacity) = capacity(costs, allowed);
+    let (sails, capacity) = capacity(costs, allowed, Bytes(0));
     NoPlan {
         weights: model.weight_bytes(),
         caches: graph.with_role(Role::Cache).map(|id| graph[id].bytes(request.decode_limit())).sum(),
@@ -64,13 +92,13 @@ pub(crate) fn reasons(model: &Model, costs: &CostModel<'_>, allowed: Allowed<'_>
 }
 
 /// The most that cards offer that may work together: those of one part of the fleet that no pin keeps free, the largest as
-/// many as pins allow.
-fn capacity(costs: &CostModel<'_>, (family, limits): Allowed<'_>) -> (usize, Bytes) {
+/// many as pins allow; less what each of them needs for itself.
+fn capacity(costs: &CostModel<'_>, (family, limits): Allowed<'_>, own: Bytes) -> (usize, Bytes) {
     let parts = costs.fleet.parts();
     let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
     let of_part = |part: usize| {
         let open = (0..cards).filter(|&card| parts[card] == part && limits.open(&(card..card + 1)));
-        let room = |card: usize| costs.kind(SailId(card as u16)).memory - costs.kind(SailId(card as u16)).reserve;
+        let room = |card: usize| costs.kind(SailId(card as u16)).memory - costs.kind(SailId(card as u16)).reserve - own;
         let mut rooms: Vec<Bytes> = open.map(room).collect();
         rooms.sort_unstable_by(|a, b| b.cmp(a));
         rooms.truncate(limits.sails);

@@ -2,21 +2,20 @@
 //! stages. Where links are alike, groups with the same kinds of cards in the same order are one.
 
 use crate::Progress;
-use crate::assemble;
-use crate::dynamic;
 use crate::front::{Detail, Point, Station};
 use crate::pace::Pace;
 use crate::pins::Limits;
-use crate::prospect::{self, Prospects};
+use crate::prospect;
 use crate::repertoire::Repertoire;
 use crate::room::Room;
 use crate::saturate::Choices;
-use crate::stage::Counts;
+use crate::stage::{Counts, Mixing};
 use crate::stream::twins;
 use crate::table::PriceTable;
 use sailplan_cost_model::{CostModel, Phase};
 use sailplan_ir::{
-    Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Request, Role, SailId, Verified,
+    ActivationNeed, Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Request, Role, SailId,
+    Verified,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +70,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) replicas: bool,
     /// Look at every group, hopeless or not.
     pub(crate) exhaustive: bool,
+    /// Which mixes of points are improved.
+    pub(crate) mixing: Mixing,
     /// What is known to be possible elsewhere: groups through which nothing takes less may be left out.
     pub(crate) known: Option<Picoseconds>,
 }
@@ -102,6 +103,8 @@ pub(crate) struct Space<'a> {
     pub(crate) relaxed: bool,
     /// Whether weights of layers may stay on the host.
     pub(crate) stream: bool,
+    /// Which mixes of points are improved.
+    pub(crate) mixing: Mixing,
     /// Whether points are missing that no best chain has.
     pub(crate) pruned: bool,
     /// Whether the fronts hold every point that is worth having.
@@ -111,7 +114,7 @@ pub(crate) struct Space<'a> {
     manner: Manner,
     /// Only these groups.
     pub(crate) only: Option<BTreeSet<Bounds>>,
-    fronts: BTreeMap<Bounds, Vec<Vec<Point>>>,
+    pub(crate) fronts: BTreeMap<Bounds, Vec<Vec<Point>>>,
     /// What a group has that was not looked at.
     nothing: Vec<Vec<Point>>,
     /// Exact mixes that were asked for, by group and by segments of each class.
@@ -119,21 +122,13 @@ pub(crate) struct Space<'a> {
     /// Spreading a value over groups that were asked about.
     broadcasts: RefCell<BTreeMap<Bounds, Passing>>,
     /// What fits groups that were asked about since the last points were found.
-    rooms: RefCell<BTreeMap<Bounds, Rc<Room>>>,
+    pub(crate) rooms: RefCell<BTreeMap<Bounds, Rc<Room>>>,
 }
 
 /// An interval as an ordered key.
-type Bounds = (usize, usize);
-
-/// Which classes are looked at on which groups.
-type Wanted<'a> = Option<&'a dyn Fn(Bounds, usize) -> bool>;
+pub(crate) type Bounds = (usize, usize);
 
 type Mixed = BTreeMap<(Bounds, Vec<u64>), Option<Counts>>;
-
-type Told<'a> = Option<&'a dyn Fn(Progress)>;
-
-/// Chains that are tried for a short one before all others are judged by it.
-const ROUNDS: usize = 12;
 
 /// Prices of the value between two stages, in prefill and decode.
 #[derive(Clone, Copy, Debug, Default)]
@@ -151,9 +146,8 @@ impl<'a> Space<'a> {
         scope: Scope<'a>,
         progress: Option<&dyn Fn(Progress)>,
     ) -> Result<Self, String> {
-        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive, known } =
-            scope;
-        let known = known.unwrap_or(Picoseconds::NEVER);
+        let Scope { family, manner, relaxed, stream, groups: only, limits, stages, replicas, exhaustive, .. } = scope;
+        let (mixing, known) = (scope.mixing, scope.known.unwrap_or(Picoseconds::NEVER));
         let cards = family.cards.unwrap_or(usize::MAX).min(costs.fleet.size());
         let uniform = costs.fleet.kinds.len() == 1 && !matches!(costs.fleet.links, Links::Edges(_));
         let parts = costs.fleet.parts();
@@ -183,6 +177,7 @@ impl<'a> Space<'a> {
             parts,
             relaxed,
             stream,
+            mixing,
             pruned: false,
             complete,
             whole,
@@ -228,86 +223,7 @@ impl<'a> Space<'a> {
         self.groups().into_iter().map(first_alike).collect()
     }
 
-    /// Finds the points of groups that have none yet, of all classes or of those that are wanted.
-    fn fill(&mut self, groups: &[Interval], wanted: Wanted<'_>, progress: Told<'_>) -> Result<(), String> {
-        let keys: BTreeSet<Bounds> = groups.iter().map(|group| self.key(group)).collect();
-        self.rooms.get_mut().clear();
-        for (done, &key) in keys.iter().enumerate() {
-            if let Some(report) = progress {
-                report(Progress::Forms { done, of: keys.len() });
-            }
-            if self.fronts.contains_key(&key) {
-                continue;
-            }
-            let group = sails(&(key.0..key.1));
-            let mut front = Vec::new();
-            for (class, repertoire) in self.repertoires.iter().enumerate() {
-                let looked_at = wanted.is_none_or(|wanted| wanted(key, class));
-                front.push(if looked_at { self.points(repertoire, &group)? } else { Vec::new() });
-            }
-            self.fronts.insert(key, front);
-        }
-        Ok(())
-    }
-
-    /// Finds the points that can be part of the best chain. Chains that are the shortest by what is known are looked at until
-    /// nothing is shorter by bounds alone, or often enough; then what bounds do not rule out.
-    fn fill_promising(&mut self, known: Picoseconds, progress: Told<'_>) -> Result<(), String> {
-        let mut prospects = Prospects::new(self);
-        let mut best = known;
-        for _ in 0..ROUNDS {
-            let Some(chain) = prospects.shortest() else { break };
-            let groups: Vec<Interval> = chain.iter().map(|cut| cut.group.clone()).collect();
-            let news = groups.iter().any(|group| !self.fronts.contains_key(&self.key(group)));
-            self.fill(&groups, None, None)?;
-            if let Some(stages) = assemble::fill(self, &chain) {
-                best = best.min(assemble::sum(self, &stages));
-            }
-            if !news {
-                break;
-            }
-            prospects.learn(|group| {
-                let front = self.fronts.get(&self.key(group))?;
-                Some(front.iter().map(|points| points.first().map(|point| point.objective)).collect())
-            });
-        }
-        let through = self.least_through(&prospects);
-        self.fill(&self.groups(), Some(&|key, class| through[&key][class] <= best), progress)
-    }
-
-    /// Where memory binds: groups in the order of the least time of a chain through them, until that is more than a chain takes
-    /// that was found on those before. Each time twice as many are looked at before a chain is looked for.
-    fn fill_in_order(&mut self, elsewhere: Picoseconds, progress: Told<'_>) -> Result<(), String> {
-        let through = self.least_through(&Prospects::new(self)).into_iter();
-        let least = |times: Vec<Picoseconds>| times.into_iter().min().unwrap_or(Picoseconds::NEVER);
-        let mut order: Vec<(Picoseconds, Bounds)> = through.map(|(key, times)| (least(times), key)).collect();
-        order.sort_unstable();
-        let (mut known, mut batch, mut best) = (0, 4, elsewhere);
-        while order.get(known).is_some_and(|next| next.0 <= best) {
-            let next = &order[known..order.len().min(known + batch)];
-            let groups: Vec<Interval> = next.iter().map(|(_, key)| key.0..key.1).collect();
-            self.fill(&groups, None, progress)?;
-            (known, batch) = (known + next.len(), batch * 2);
-            if let Some(cuts) = dynamic::shortest(self)
-                && let Some(stages) = assemble::polished(self, &cuts)?
-            {
-                best = best.min(assemble::sum(self, &stages));
-            }
-        }
-        Ok(())
-    }
-
-    /// By class, the least time of a chain through any of the groups that cost the same.
-    fn least_through(&self, prospects: &Prospects) -> BTreeMap<Bounds, Vec<Picoseconds>> {
-        let mut least: BTreeMap<Bounds, Vec<Picoseconds>> = BTreeMap::new();
-        for (group, times) in prospects.through() {
-            let known = least.entry(self.key(&group)).or_insert_with(|| vec![Picoseconds::NEVER; times.len()]);
-            known.iter_mut().zip(times).for_each(|(known, time)| *known = time.min(*known));
-        }
-        least
-    }
-
-    fn points(&mut self, repertoire: &Repertoire, group: &[SailId]) -> Result<Vec<Point>, String> {
+    pub(crate) fn points(&mut self, repertoire: &Repertoire, group: &[SailId]) -> Result<Vec<Point>, String> {
         let station = Station::new(repertoire, self.costs, group, self.manner);
         if self.relaxed {
             return Ok(station.fastest()?.into_iter().collect());
@@ -328,10 +244,17 @@ impl<'a> Space<'a> {
         self.front(group)[class].first().map_or(Ok(()), |point| station.certify(point))
     }
 
-    /// Prices and needs of a point.
+    /// Prices of a point.
     pub(crate) fn detail(&self, group: &Interval, class: usize, point: usize) -> &Detail {
         let key = self.key(group);
         self.fronts[&key][class][point].detail(&self.repertoires[class], self.costs, &sails(&(key.0..key.1)))
+    }
+
+    /// What a point's activations need on a rank.
+    pub(crate) fn needs(&self, group: &Interval, (class, point): (usize, usize), rank: usize) -> [ActivationNeed; 2] {
+        let key = self.key(group);
+        let cards = sails(&(key.0..key.1));
+        self.fronts[&key][class][point].needs(&self.repertoires[class], (self.costs, &cards), rank)
     }
 
     /// Groups that cost the same share a key.
@@ -450,7 +373,7 @@ impl<'a> Space<'a> {
             {
                 let one = point.resident(rank);
                 sum = sum + MemoryUse { weights: one.weights * count, kv: one.kv * count, ..one };
-                needs.extend(self.detail(group, class, index).needs(point, rank));
+                needs.extend(self.needs(group, (class, index), rank));
                 staging = staging.max(point.staging(rank));
             }
         }
@@ -462,8 +385,7 @@ impl<'a> Space<'a> {
 
     /// Whether every rank of a group holds these segments.
     pub(crate) fn holds(&self, group: &Interval, counts: &[Vec<u64>]) -> bool {
-        let room = self.room_on(group);
-        room.holds(counts, &room.once(self, group, counts))
+        self.room_on(group).holds(self, group, counts)
     }
 
     /// What fits a group.

@@ -13,6 +13,19 @@ pub(crate) struct Mix {
     pub(crate) exact: bool,
 }
 
+/// Which mixes of points, found by exchanges, are improved by programs of their own. Whether there is a plan does not depend
+/// on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Mixing {
+    /// Those that the best chain depends on.
+    #[default]
+    Searched,
+    /// Those of the chain that is found.
+    Found,
+    /// None.
+    Never,
+}
+
 /// The cheapest mix found: all fastest when that fits (exact); else layers move to smaller points, the best exchange of
 /// time for bytes first, until it fits. `None` when not even the smallest points fit.
 pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Option<Mix> {
@@ -30,35 +43,24 @@ pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Option
         return Some(Mix { counts: at, exact: true });
     }
     let room = space.room_on(group);
-    let mut once = room.once(space, group, &at);
+    let mut over = room.over(space, group, &at);
     let mut exact = true;
-    while !room.holds(&at, &once) {
+    while over.iter().any(|&over| over > 0) {
         exact = false;
-        let (class, point) = best_exchange(space, group, &at)?;
-        at[class][point] -= 1;
-        at[class][point + 1] += 1;
-        if at[class][point] == 0 || at[class][point + 1] == 1 {
-            once = room.once(space, group, &at);
+        let (class, point) = room.cheapest(&at)?;
+        let to = room.rest((class, point));
+        // Where both points are in use already, those follow at once that cannot be enough.
+        let most = if at[class][to] > 0 { at[class][point] - 1 } else { 0 };
+        match room.in_vain(&over, class, (point, to), most) {
+            0 => move_segments(&mut at[class], (point, point + 1), 1),
+            many => move_segments(&mut at[class], (point, to), many),
         }
+        over = room.over(space, group, &at);
     }
     Some(Mix { counts: at, exact })
 }
 
-/// The move of one segment to the next smaller point that costs least per byte; ties to the first class.
-fn best_exchange(space: &Space<'_>, group: &Interval, at: &Counts) -> Option<(usize, usize)> {
-    let mut best: Option<(f64, usize, usize)> = None;
-    for (class, (points, counts)) in space.front(group).iter().zip(at).enumerate() {
-        for point in 0..points.len().saturating_sub(1) {
-            if counts[point] == 0 {
-                continue;
-            }
-            let saved = points[point].resident(0).total() - points[point + 1].resident(0).total();
-            let slower = points[point + 1].objective - points[point].objective;
-            let price = slower.0 as f64 / (saved.0.max(1)) as f64;
-            if best.is_none_or(|known| price < known.0) {
-                best = Some((price, class, point));
-            }
-        }
-    }
-    best.map(|(_, class, point)| (class, point))
+fn move_segments(counts: &mut [u64], (from, to): (usize, usize), many: u64) {
+    counts[from] -= many;
+    counts[to] += many;
 }

@@ -5,6 +5,8 @@ mod demands;
 mod fleets;
 mod problem;
 mod relax;
+#[cfg(test)]
+mod shortcuts;
 
 use crate::{Config, PlaceError};
 use problem::{Problem, Solver};

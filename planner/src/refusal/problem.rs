@@ -3,6 +3,7 @@
 use super::{Change, fleets};
 use crate::pins::{Limits, blocks, resolve};
 use crate::space::Interval;
+use crate::stage::Mixing;
 use crate::{Config, Effort, NoPlan, PlaceError, Progress, search};
 use sailplan_cost_model::CostModel;
 use sailplan_ir::{Demand, Diagnostics, Fleet, Model, Pin, Placement, Request, Verified, Verify};
@@ -99,8 +100,14 @@ pub(crate) struct Solver<'a> {
     solved: Cell<usize>,
 }
 
-/// Up to so many cards all groups are tried.
+/// On more cards than this a plan is first looked for on a few groups, and only the mixes of that plan are improved,
+const SOME_GROUPS: usize = 8;
+
+/// and on more than this nowhere else.
 const ALL_GROUPS: usize = 16;
+
+/// Groups of cards in the order in service.
+type Groups = Option<Vec<Interval>>;
 
 impl<'a> Solver<'a> {
     pub(crate) fn new(progress: Option<&'a dyn Fn(Progress)>) -> Self {
@@ -108,27 +115,58 @@ impl<'a> Solver<'a> {
     }
 
     /// A plan, or the balance of why there is none. On many cards a few groups are tried, which is enough to find a plan
-    /// that exists for all but odd cases; such a case is taken for one without a plan.
+    /// that exists for all but odd cases; on very many such a case is taken for one without a plan.
     pub(crate) fn solve(&self, problem: &Problem) -> Result<Result<Placement, NoPlan>, PlaceError> {
+        self.count();
+        let mixing = if problem.fleet.size() > SOME_GROUPS { Mixing::Found } else { Mixing::Searched };
+        self.on_each(problem, (groups(problem)?, mixing))
+    }
+
+    /// Whether there is a plan. One that is found on a few groups says so as well as the best, so all cards as one group
+    /// are tried first.
+    pub(crate) fn possible(&self, problem: &Problem) -> Result<bool, PlaceError> {
+        self.count();
+        let size = problem.fleet.in_service().len();
+        let whole = (size > 1).then(|| Some(vec![0..size; 1]));
+        let tries = whole.into_iter().chain(groups(problem)?);
+        Ok(self.on_each(problem, (tries.collect(), Mixing::Never))?.is_ok())
+    }
+
+    fn count(&self) {
         self.solved.set(self.solved.get() + 1);
         if let Some(report) = self.progress {
             report(Progress::Refusal { solved: self.solved.get() });
         }
-        let costs = CostModel::new(&problem.fleet, &problem.request);
-        let config = Config { stream: problem.stream, pins: &problem.pins, ..Config::default() };
-        let groups = if problem.fleet.size() > ALL_GROUPS { Some(few(problem)?) } else { None };
-        let effort = Effort { config, groups, engine_only: true, round: problem.round, known: None };
-        match search(&problem.model, &costs, effort) {
-            Ok(outcome) => Ok(Ok(outcome.placement)),
-            Err(PlaceError::NoPlan(reasons)) => Ok(Err(reasons)),
-            Err(other) => Err(other),
-        }
     }
 
-    /// Whether there is a plan.
-    pub(crate) fn possible(&self, problem: &Problem) -> Result<bool, PlaceError> {
-        Ok(self.solve(problem)?.is_ok())
+    /// What is found on the first of these groups where there is a plan, or on the last.
+    fn on_each(
+        &self,
+        problem: &Problem,
+        (tries, mixing): (Vec<Groups>, Mixing),
+    ) -> Result<Result<Placement, NoPlan>, PlaceError> {
+        let costs = CostModel::new(&problem.fleet, &problem.request);
+        let config = Config { stream: problem.stream, pins: &problem.pins, ..Config::default() };
+        let mut found = Err(PlaceError::Internal("no groups were tried".into()));
+        for groups in tries {
+            let effort = Effort { config, groups, engine_only: true, mixing, round: problem.round, known: None };
+            found = match search(&problem.model, &costs, effort) {
+                Ok(outcome) => return Ok(Ok(outcome.placement)),
+                Err(PlaceError::NoPlan(reasons)) => Ok(Err(reasons)),
+                other => return other.map(|outcome| Ok(outcome.placement)),
+            };
+        }
+        found
     }
+}
+
+/// Where a plan is looked for, one after the other; `None` is everywhere.
+fn groups(problem: &Problem) -> Result<Vec<Groups>, PlaceError> {
+    let cards = problem.fleet.size();
+    if cards <= SOME_GROUPS {
+        return Ok(vec![None]);
+    }
+    Ok(std::iter::once(Some(few(problem)?)).chain((cards <= ALL_GROUPS).then_some(None)).collect())
 }
 
 /// The whole fleet, its halves and their halves, blocks of powers of two, and what pins name.
