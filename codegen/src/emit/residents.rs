@@ -2,7 +2,7 @@
 
 use super::segments::{Local, Needed};
 use crate::{Layers, Resident, Slice};
-use sailplan_ir::{Bytes, Diagnostic, Layout, Role, TensorId};
+use sailplan_ir::{Bytes, Layout, Role, TensorId};
 use std::collections::BTreeMap;
 
 /// Residents in the making.
@@ -18,10 +18,10 @@ pub(crate) struct Residents {
 
 impl Residents {
     /// Takes in what one segment needs; what is there already is shared.
-    pub(crate) fn add(&mut self, local: &Local<'_>) -> Result<(), Diagnostic> {
+    pub(crate) fn add(&mut self, local: &Local<'_>, needed: &[Needed]) {
         let mut numbers: BTreeMap<String, Vec<Slice>> = BTreeMap::new();
         let mut staged = Bytes(0);
-        for needed in local.needed()? {
+        for needed in needed {
             let tensor = &local.names.tensors[needed.tensor.index()];
             let layer = local.names.layer.filter(|_| tensor.contains("{layer}"));
             let slices = if layer.is_some() { &mut numbers } else { &mut self.shared };
@@ -33,7 +33,7 @@ impl Residents {
             let name = numbered(tensor, slices.len());
             let cache = local.template()[needed.tensor].role == Role::Cache;
             let residents = if cache { &mut self.caches } else { &mut self.weights };
-            let mut resident = resident(name, layer, &needed, local.view.alignment);
+            let mut resident = resident(name, layer, needed, local.view.alignment);
             if needed.streamed {
                 resident.offset = staged;
                 staged += std::mem::take(&mut resident.stride);
@@ -41,7 +41,6 @@ impl Residents {
             push(residents, resident);
         }
         self.staging = self.staging.max(staged);
-        Ok(())
     }
 
     /// The name by which a segment calls a weight or a cache.

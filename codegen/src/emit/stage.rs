@@ -3,11 +3,13 @@
 use super::Source;
 use super::body::{Body, Code, Phase};
 use super::residents::Residents;
-use super::segments::Local;
+use super::segments::{Local, Needed};
 use crate::{Instruction, Layers, Memory, Program, SailPlan};
 use sailplan_ir::{
     ActivationNeed, Activations, Bytes, Diagnostic, Diagnostics, SailId, Stage, StageActivations, stage_activations,
 };
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 /// One rank of a stage.
@@ -23,8 +25,14 @@ pub(crate) struct Rank<'a> {
 impl<'a> Rank<'a> {
     pub(crate) fn plan(&self) -> Result<SailPlan, Diagnostics> {
         let mut residents = Residents::default();
-        for segment in self.segments() {
-            residents.add(&self.local(segment))?;
+        let mut needed: BTreeMap<u32, Vec<Needed>> = BTreeMap::new();
+        for (segment, &choice) in self.segments().zip(&self.stage.assignment) {
+            let local = self.local(segment);
+            let needed = match needed.entry(choice) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(local.needed()?),
+            };
+            residents.add(&local, needed);
         }
         let (weights, kv) = residents.place();
         let StageActivations { chain, activations, scratch } = self.activations();

@@ -8,6 +8,7 @@ use crate::{Memory, Plan, Resident, SailPlan, Slice, in_layer, tensor_name};
 use sailplan_ir::{Bytes, Diagnostics, Dim, Role, SailKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::rc::Rc;
 
 /// The residents of one card, weights first, then caches.
 pub(crate) struct Holdings<'a> {
@@ -46,9 +47,10 @@ pub(crate) fn all<'a>(
     let mut problems = Diagnostics::default();
     let mut left = MAX_EXPANDED;
     let mut all = Vec::new();
+    let mut names = Names::default();
     for (sail, kind) in plan.sails.iter().zip(kinds) {
         let mut card = Card { plan, sail, kind, logical, found: Vec::new(), expanded: BTreeSet::new() };
-        all.push(card.holdings(&mut left));
+        all.push(card.holdings(&mut left, &mut names));
         card.memory();
         problems.0.extend(card.found.into_iter().map(|(place, message)| problem(place, message)));
     }
@@ -64,8 +66,43 @@ struct Card<'a, 'b> {
     kind: &'b SailKind,
     logical: &'b Logical,
     found: Vec<(String, String)>,
-    /// Names of all residents, layer by layer.
-    expanded: BTreeSet<String>,
+    /// Numbers of the names of all residents, layer by layer.
+    expanded: BTreeSet<u32>,
+}
+
+/// What residents are called layer by layer, for all cards: most hold the same.
+#[derive(Default)]
+struct Names<'a> {
+    known: BTreeMap<Written<'a>, Rc<[Name]>>,
+    numbers: BTreeMap<String, u32>,
+}
+
+/// A name as written, and its layers.
+type Written<'a> = (&'a str, Option<(u32, u32)>);
+
+/// A name in one layer: its number, and the tensor of the model, or what no tensor is called.
+type Name = (u32, Result<u32, String>);
+
+impl<'a> Names<'a> {
+    fn of(&mut self, resident: &'a Resident, logical: &Logical) -> Rc<[Name]> {
+        let layers = resident.layers.as_ref().map(|layers| layers.0.clone());
+        let key = (resident.name.as_str(), layers.as_ref().map(|layers| (layers.start, layers.end)));
+        if let Some(known) = self.known.get(&key) {
+            return Rc::clone(known);
+        }
+        let expanded: Vec<String> = match layers {
+            Some(layers) => layers.map(|layer| in_layer(&resident.name, layer)).collect(),
+            None => vec![resident.name.clone()],
+        };
+        let one = |name: String| {
+            let tensor = logical.find(tensor_name(&name)).ok_or_else(|| tensor_name(&name).to_owned());
+            let next = self.numbers.len() as u32;
+            (*self.numbers.entry(name).or_insert(next), tensor)
+        };
+        let names: Rc<[Name]> = expanded.into_iter().map(one).collect();
+        self.known.insert(key, Rc::clone(&names));
+        names
+    }
 }
 
 impl<'a> Card<'a, '_> {
@@ -75,7 +112,7 @@ impl<'a> Card<'a, '_> {
         }
     }
 
-    fn holdings(&mut self, left: &mut u64) -> Holdings<'a> {
+    fn holdings(&mut self, left: &mut u64, names: &mut Names<'a>) -> Holdings<'a> {
         let mut holdings = Holdings { residents: Vec::new(), names: BTreeMap::new() };
         let Memory { weights, kv, .. } = self.sail.memory;
         for (kind, residents, arena, cache) in
@@ -84,7 +121,7 @@ impl<'a> Card<'a, '_> {
             let (mut extents, mut staging) = (Vec::new(), Vec::new());
             for (index, resident) in residents.iter().enumerate() {
                 let place = format!("{kind}[{index}]");
-                match self.holding(resident, cache, left, (arena, index)) {
+                match self.holding(resident, (cache, names), left, (arena, index)) {
                     Ok((holding, mut places)) => {
                         let layers = resident.layers.as_ref().map(|layers| layers.0.clone());
                         let named = holdings.names.entry(resident.name.as_str()).or_default();
@@ -110,8 +147,8 @@ impl<'a> Card<'a, '_> {
     /// The resident and the places of its layers.
     fn holding(
         &mut self,
-        resident: &Resident,
-        cache: bool,
+        resident: &'a Resident,
+        (cache, names): (bool, &mut Names<'a>),
         left: &mut u64,
         (arena, number): (Bytes, usize),
     ) -> Result<(Holding, Vec<arena::Extent>), String> {
@@ -124,15 +161,11 @@ impl<'a> Card<'a, '_> {
         let first = self.expanded.len();
         let mut holding = Holding { cache, tensors: Vec::new(), cut: cut(resident.slice), streamed: None };
         let mut extents = Vec::new();
-        for place in 0..count {
-            let name = match &layers {
-                Some(layers) => in_layer(&resident.name, layers.start + place as u32),
-                None => resident.name.clone(),
-            };
-            let tensor = self.logical.find(tensor_name(&name));
-            let tensor = tensor.ok_or_else(|| format!("is no part of the model: no `{}`", tensor_name(&name)))?;
+        for (place, (name, tensor)) in (0..count).zip(names.of(resident, self.logical).iter()) {
+            let tensor = tensor.as_ref().map_err(|name| format!("is no part of the model: no `{name}`"));
+            let tensor = *tensor?;
             self.fits(resident, tensor, cache)?;
-            if !self.expanded.insert(name) {
+            if !self.expanded.insert(*name) {
                 return Err("is a name that another resident has".to_owned());
             }
             holding.tensors.push(tensor);
