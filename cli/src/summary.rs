@@ -203,7 +203,7 @@ pub(crate) fn text(plan: &Plan) -> String {
         "  request   prompt {}, generate {}, batch {}, context {}",
         request.prompt, request.generate, request.batch, request.context
     );
-    let replicas = figures.stages.last().map_or(1, |last| last.replica + 1);
+    let replicas = plan.replicas();
     for (index, stage) in figures.stages.iter().enumerate() {
         let replica = if replicas > 1 { format!("replica {:<3} ", stage.replica) } else { String::new() };
         let _ = writeln!(text, "  {replica}stage {index:<3} {}", stage_line(stage));

@@ -348,6 +348,13 @@ impl Partition {
         start..end
     }
 
+    /// How many units a rank has.
+    #[must_use]
+    pub fn share(&self, rank: usize) -> u64 {
+        let (start, end) = self.shares[rank];
+        end - start
+    }
+
     /// Elements of a rank along an axis with so many elements a unit.
     #[must_use]
     pub fn elements(&self, rank: usize, per_unit: u64) -> Range<u64> {

@@ -1,7 +1,7 @@
-//! Schedules as prices see them: equal steps stand once with how often they are taken, and a step in which every rank sends
-//! as much to every other is no list of messages. A ring over n ranks is one step of n messages instead of n·(n − 1).
+//! Schedules as prices see them: the steps of a ring stand once with how often they are taken, and a step in which every rank
+//! sends as much to every other is no list of messages. A ring over n ranks is one step of n messages instead of n·(n − 1).
 
-use crate::collective::{Algorithm, CollectiveKind, Message, Pattern, Step};
+use crate::collective::{Algorithm, CollectiveKind, Pattern, Step};
 use crate::schedule::ring_step;
 
 /// Equal steps of a schedule.
@@ -22,6 +22,12 @@ pub enum Traffic {
     Messages(Step),
 }
 
+impl Round {
+    fn once(step: Step) -> Self {
+        Self { steps: 1, traffic: Traffic::Messages(step) }
+    }
+}
+
 impl Pattern {
     /// What [`Self::schedule`] sends, in order.
     #[must_use]
@@ -33,32 +39,15 @@ impl Pattern {
         };
         let exchange = |steps: u64, chunks: usize| vec![Round { steps, traffic: Traffic::Exchange(chunks) }];
         Some(match (self, algorithm) {
-            _ if ranks < 3 => merged(self.schedule(algorithm, ranks)?),
+            _ if ranks < 2 => Vec::new(),
             (Self::Collective(AllReduce), Algorithm::Ring) => around(2 * (ranks - 1)),
             (Self::Collective(ReduceScatter | AllGather), Algorithm::Ring) => around(ranks - 1),
             (Self::Collective(AllReduce), Algorithm::Direct) => exchange(2, 1),
             (Self::Collective(AllReduce), Algorithm::OneShot) => exchange(1, ranks),
             (Self::Collective(ReduceScatter | AllGather) | Self::AllToAll, Algorithm::Direct) => exchange(1, 1),
-            _ => merged(self.schedule(algorithm, ranks)?),
+            _ => self.schedule(algorithm, ranks)?.into_iter().map(Round::once).collect(),
         })
     }
-}
-
-/// Neighbouring steps that send as much between the same ranks as one.
-fn merged(schedule: Vec<Step>) -> Vec<Round> {
-    let mut rounds: Vec<Round> = Vec::new();
-    for step in schedule {
-        match rounds.last_mut() {
-            Some(Round { steps, traffic: Traffic::Messages(known) }) if same_traffic(known, &step) => *steps += 1,
-            _ => rounds.push(Round { steps: 1, traffic: Traffic::Messages(step) }),
-        }
-    }
-    rounds
-}
-
-fn same_traffic(a: &[Message], b: &[Message]) -> bool {
-    let traffic = |message: &Message| (message.from, message.to, message.chunks.count());
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| traffic(a) == traffic(b))
 }
 
 #[cfg(test)]

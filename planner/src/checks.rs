@@ -264,12 +264,27 @@ fn small_classes_against_every_program() {
     }
 }
 
+/// The walk finds the best of all programs of a small graph on fleets of three cards; each has its choices and the programs.
+pub(crate) fn on_unlike_links(graph: &Graph, check: impl Fn(&Repertoire, &[Vec<Made>])) {
+    let request = request(Objective::Request);
+    for (shape, rate, latency, cards) in [
+        ("Ring", 400, 1, [(2000, 0, 1); 3]),
+        ("Mesh", 5000, 1, [(500, 1, 30), (2000, 40, 1), (8000, 0, 1)]),
+        ("Star", 10, 2000, [(2000, 1, 1); 3]),
+        ("Line", 100_000, 1, [(500, 40, 1); 3]),
+    ] {
+        let fleet = fleet(&cards, shape, rate, latency);
+        let costs = CostModel::new(&fleet, &request);
+        let group: Vec<SailId> = fleet.ids().collect();
+        let repertoire = Repertoire::new(ClassId(0), saturate(graph, false).unwrap(), &costs).unwrap();
+        let (walked, best, programs) = walked_and_best(&repertoire, &costs, &group);
+        assert_eq!(walked, best, "{shape}");
+        check(&repertoire, &programs);
+    }
+}
+
 /// The least cost that the walk finds, that of all pairs of programs with one layout of each weight, and the programs.
-pub(crate) fn walked_and_best(
-    repertoire: &Repertoire,
-    costs: &CostModel<'_>,
-    group: &[SailId],
-) -> (Cost, Cost, Vec<Vec<Made>>) {
+fn walked_and_best(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[SailId]) -> (Cost, Cost, Vec<Vec<Made>>) {
     let partitions = drawn(repertoire, costs, group, 0);
     let site = Site::new(costs, group, (&repertoire.choices.template.domains, &partitions));
     let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
@@ -302,7 +317,6 @@ pub(crate) fn walked_and_best(
 /// that fuse in one.
 #[test]
 fn phases_that_fuse_alike_lose_nothing() {
-    let request = request(Objective::Request);
     let rows = |width| [Dim::Tokens, Dim::Fixed(width)];
     let mut graph = Graph::default();
     let x = graph.tensor("x", &rows(512), DType::F32, Role::Input);
@@ -313,23 +327,12 @@ fn phases_that_fuse_alike_lose_nothing() {
     let pair = [product(&mut graph, "gate"), product(&mut graph, "up")];
     graph.apply(Op::SwiGlu, &pair, "act", &rows(1280));
     let graph = graph.fuse();
-    for (shape, rate, latency, cards) in [
-        ("Ring", 400, 1, [(2000, 0, 1); 3]),
-        ("Mesh", 5000, 1, [(500, 1, 30), (2000, 40, 1), (8000, 0, 1)]),
-        ("Star", 10, 2000, [(2000, 1, 1); 3]),
-        ("Line", 100_000, 1, [(500, 40, 1); 3]),
-    ] {
-        let fleet = fleet(&cards, shape, rate, latency);
-        let costs = CostModel::new(&fleet, &request);
-        let group: Vec<SailId> = fleet.ids().collect();
-        let repertoire = Repertoire::new(ClassId(0), saturate(&graph, false).unwrap(), &costs).unwrap();
-        let (walked, best, programs) = walked_and_best(&repertoire, &costs, &group);
-        assert_eq!(walked, best, "{shape}");
+    on_unlike_links(&graph, |repertoire, programs| {
         let fused = |&&(class, way): &&Made| match repertoire.choices.classes[class].ways[way].action {
             WayAction::Compute(node) => graph.is_fused(node),
             _ => false,
         };
         let with = programs.iter().filter(|made| made.iter().any(|one| fused(&one))).count();
         assert!(with > 1 && programs.len() > 10 * with, "{with} of {}", programs.len());
-    }
+    });
 }

@@ -2,11 +2,10 @@
 //! every other way to find the best program has as well.
 
 use crate::brute;
-use crate::checks::{drawn, fleet, repertoires, request, walked_and_best};
+use crate::checks::{drawn, fleet, on_unlike_links, repertoires, request};
 use crate::joint::Kernels;
 use crate::price::Site;
 use crate::prospect::company;
-use crate::repertoire::Repertoire;
 use crate::saturate::saturate;
 use crate::space::{Scope, Space};
 use crate::table::{Exchanges, PHASES, floors, price_tables};
@@ -14,7 +13,7 @@ use crate::trellis::Made;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sailplan_cost_model::CostModel;
-use sailplan_ir::{ClassId, DType, Dim, Graph, Layout, Model, Objective, Op, Picoseconds, Role, SailId, Verified};
+use sailplan_ir::{DType, Dim, Graph, Layout, Model, Objective, Op, Picoseconds, Role, SailId, Verified};
 
 /// Grouped-query attention with v in a type of its own.
 fn model() -> Verified<Model> {
@@ -108,7 +107,6 @@ proptest! {
 /// `x·a` and `x·b` added to `x·c`, against every program in which each is made in every way.
 #[test]
 fn programs_with_joint_kernels_against_all_programs() {
-    let request = request(Objective::Request);
     let rows = |width| [Dim::Tokens, Dim::Fixed(width)];
     let mut graph = Graph::default();
     let x = graph.tensor("x", &rows(512), DType::F32, Role::Input);
@@ -118,23 +116,12 @@ fn programs_with_joint_kernels_against_all_programs() {
         let made = graph.apply(Op::Linear, &[x, weight], "", &rows(512));
         last = graph.apply(Op::Add, &[last, made], "", &rows(512));
     }
-    for (shape, rate, latency, cards) in [
-        ("Ring", 400, 1, [(2000, 0, 1); 3]),
-        ("Mesh", 5000, 1, [(500, 1, 30), (2000, 40, 1), (8000, 0, 1)]),
-        ("Star", 10, 2000, [(2000, 1, 1); 3]),
-        ("Line", 100_000, 1, [(500, 40, 1); 3]),
-    ] {
-        let fleet = fleet(&cards, shape, rate, latency);
-        let costs = CostModel::new(&fleet, &request);
-        let group: Vec<SailId> = fleet.ids().collect();
-        let repertoire = Repertoire::new(ClassId(0), saturate(&graph, false).unwrap(), &costs).unwrap();
-        let (walked, best, programs) = walked_and_best(&repertoire, &costs, &group);
-        assert_eq!(walked, best, "{shape}");
+    on_unlike_links(&graph, |repertoire, programs| {
         let kernels = &repertoire.rates.joint;
         let joint = |made: &&Vec<Made>| kernels.among(made).iter().any(|&kernel| kernel >= kernels.ways());
         let with = programs.iter().filter(joint).count();
         assert!(with > 1 && with < programs.len(), "{with} of {}", programs.len());
-    }
+    });
 }
 
 /// Each phase has the joint kernels that its own layouts allow.

@@ -224,25 +224,18 @@ impl Labels {
 
     /// Adds a label that holds as much as its parent to a state, unless one there covers it.
     fn offer(&mut self, bag: &mut Bag, label: Label) {
-        let held = self.held(label);
-        if self.covered(bag, label.cost, held) {
-            return;
+        if !self.covered(bag, label.cost, self.held(label)) {
+            self.keep(bag, label);
         }
-        self.uncover(bag, label.cost, label.held);
-        bag.push(self.labels.len() as u32);
-        self.labels.push(label);
     }
 
     /// The same for one that holds this.
     fn offer_more(&mut self, bag: &mut Bag, label: Label, held: &[Bytes]) {
-        if self.covered(bag, label.cost, held) {
-            return;
+        if !self.covered(bag, label.cost, held) {
+            let place = self.held.len();
+            self.held.extend_from_slice(held);
+            self.keep(bag, Label { held: place, ..label });
         }
-        let place = self.held.len();
-        self.held.extend_from_slice(held);
-        self.uncover(bag, label.cost, place);
-        bag.push(self.labels.len() as u32);
-        self.labels.push(Label { held: place, ..label });
     }
 
     /// Whether a label of the state costs and holds no more.
@@ -253,13 +246,15 @@ impl Labels {
         })
     }
 
-    /// Takes labels out that cost and hold no less.
-    fn uncover(&self, bag: &mut Bag, cost: Cost, held: usize) {
-        let held = &self.held[held..][..self.ranks];
+    /// Adds a label to a state in place of those that cost and hold no less.
+    fn keep(&mut self, bag: &mut Bag, label: Label) {
+        let held = self.held(label);
         bag.retain(|&known| {
             let known = self.labels[known as usize];
-            cost > known.cost || held.iter().zip(self.held(known)).any(|(ours, theirs)| ours > theirs)
+            label.cost > known.cost || held.iter().zip(self.held(known)).any(|(ours, theirs)| ours > theirs)
         });
+        bag.push(self.labels.len() as u32);
+        self.labels.push(label);
     }
 }
 

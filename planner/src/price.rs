@@ -48,13 +48,9 @@ impl<'a> Site<'a> {
         group: &'a [SailId],
         (domains, partitions): (&'a Domains, &'a [Partition]),
     ) -> Self {
-        let share = |partition: &Partition, rank: usize| {
-            let units = partition.units(rank);
-            units.end - units.start
-        };
         let alike = |a: usize, b: usize| {
             costs.kind_number(group[a]) == costs.kind_number(group[b])
-                && partitions.iter().all(|partition| share(partition, a) == share(partition, b))
+                && partitions.iter().all(|partition| partition.share(a) == partition.share(b))
         };
         let (mut sorts, mut sort_of): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         for rank in 0..group.len() {
@@ -81,8 +77,7 @@ impl Site<'_> {
             let alike = (0..self.ranks()).filter(|&other| self.sort_of[other] == self.sort_of[rank]);
             return alike.map(|other| partition.rows(other).count(tokens)).max().unwrap_or(0);
         }
-        let units = partition.units(rank);
-        units.end - units.start
+        partition.share(rank)
     }
 
     /// A tensor as a rank holds it.

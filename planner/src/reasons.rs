@@ -29,9 +29,9 @@ pub(crate) fn fits_beside_values(space: &Space<'_>) -> bool {
     let limit = space.costs.request.prefill_limit();
     let of_class = |class: &LayerClass| value(&class.template, limit);
     let value = space.model.classes.iter().map(of_class).min().unwrap_or_default();
-    let allowed = (Family { cards: Some(space.cards), largest: None }, space.limits);
+    let family = Family { cards: Some(space.cards), largest: None };
     let none = Limits::none(space.costs.fleet.size(), space.repertoires.len());
-    let room = capacity(space.costs, (allowed.0, allowed.1.unwrap_or(&none)), value).1;
+    let room = capacity(space.costs, (family, space.limits.unwrap_or(&none)), value).1;
     let reasons = of_space(space);
     reasons.weights + reasons.caches <= room
 }

@@ -283,7 +283,7 @@ impl<'a> Machine<'a> {
                 self.found.push(problem(place, "a cache gets no rows for the step"));
             }
         }
-        let replicas = self.cards.iter().map(|card| card.sail.replica + 1).max().unwrap_or(1);
+        let replicas = self.setting.plan.replicas().max(1);
         let covered = |replica| tile(self.logits.get(&replica).into_iter().flatten().copied(), self.logits_width());
         if let Some(replica) = (0..replicas).find(|&replica| !covered(replica)) {
             let from = if replicas > 1 { format!(" from replica {replica}") } else { String::new() };

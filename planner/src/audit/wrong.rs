@@ -2,16 +2,21 @@
 
 use super::*;
 
+fn drawn(random: &mut Random, axes: &[usize]) -> Dense {
+    let mut made = Dense::zeros(axes);
+    made.data.iter_mut().for_each(|number| *number = random.next());
+    made
+}
+
+fn differs(ours: &Dense, theirs: &Dense) -> bool {
+    ours.data.iter().zip(&theirs.data).any(|(a, b)| (a - b).abs() > 1e-3)
+}
+
 /// What the table does not say must be wrong: a router on slices of its logits, experts over a part of the input.
 #[test]
 fn rows_that_say_more_about_experts_would_be_wrong() {
     let mut random = Random(3);
-    let mut dense = |axes: &[usize]| {
-        let mut made = Dense::zeros(axes);
-        made.data.iter_mut().for_each(|number| *number = random.next());
-        made
-    };
-    let differs = |ours: &Dense, theirs: &Dense| ours.data.iter().zip(&theirs.data).any(|(a, b)| (a - b).abs() > 1e-3);
+    let mut dense = |axes: &[usize]| drawn(&mut random, axes);
     let logits = dense(&[3, 5]);
     for renormalise in [true, false] {
         let halves = [0..3, 3..5].map(|part| route(&logits.slice(1, part), 2, renormalise));
@@ -31,12 +36,7 @@ fn rows_that_say_more_about_experts_would_be_wrong() {
 #[test]
 fn other_fusions_would_be_wrong() {
     let mut random = Random(5);
-    let mut dense = |axes: &[usize]| {
-        let mut made = Dense::zeros(axes);
-        made.data.iter_mut().for_each(|number| *number = random.next());
-        made
-    };
-    let differs = |ours: &Dense, theirs: &Dense| ours.data.iter().zip(&theirs.data).any(|(a, b)| (a - b).abs() > 1e-3);
+    let mut dense = |axes: &[usize]| drawn(&mut random, axes);
     let (x, y, gate, up) = (dense(&[3, 4]), dense(&[3, 4]), dense(&[6, 4]), dense(&[6, 4]));
     for (fused, outer) in [(Op::LinearSwiGlu, Op::SwiGlu), (Op::LinearGeGlu, Op::GeGlu)] {
         let made = evaluate(fused, &[&x, &gate, &up], 0);

@@ -65,10 +65,7 @@ impl Pricing<'_> {
     pub(super) fn joint(&self, phase: usize, bundle: usize) -> Option<Picoseconds> {
         let site = self.site;
         let time = |&rank: &usize| {
-            let units = |domain: usize| {
-                let units = site.partitions[domain].units(rank);
-                units.end - units.start
-            };
+            let units = |domain: usize| site.partitions[domain].share(rank);
             let (bytes, flops) = self.rates.joint_work(phase, bundle, units)?;
             Some(site.costs.joint(site.group[rank], bytes, &flops).total())
         };

@@ -300,10 +300,7 @@ fn slowest(site: &Site<'_>, phase: Phase) -> Vec<Slowest> {
 }
 
 fn pairs(choices: &Choices, site: &Site<'_>) -> Vec<Pairs> {
-    let units = |domain: DomainId, rank: usize| {
-        let units = site.partitions[domain.index()].units(rank);
-        units.end - units.start
-    };
+    let units = |domain: DomainId, rank: usize| site.partitions[domain.index()].share(rank);
     let of = |cover: usize| {
         let cover = DomainId(cover as u32);
         let Some(lead) = choices.template.domains.lead(cover) else { return Pairs::new() };
