@@ -3,8 +3,8 @@
 use crate::dynamic::{Cut, wanted};
 use crate::front::{Detail, Point};
 use crate::load::load_plan;
+use crate::mixing;
 use crate::pace::Pace;
-use crate::program;
 use crate::space::{Space, sails};
 use crate::stage::{Counts, Mixing, mix};
 use crate::stream::unavoidable;
@@ -37,9 +37,8 @@ pub(crate) fn polished(space: &Space<'_>, cuts: &[Cut]) -> Result<Option<Vec<Fil
         {
             continue;
         }
-        let better = program::mix(space, &cut.group, &wanted)?;
-        let takes = |counts: &Counts| space.toll(&cut.group, counts).cost;
-        if let Some(better) = better.filter(|better| takes(better) < takes(counts)) {
+        let takes = space.toll(&cut.group, counts).cost;
+        if let Some(better) = mixing::mix(space, &cut.group, &wanted, takes)? {
             *counts = better;
         }
     }

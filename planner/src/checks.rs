@@ -151,9 +151,9 @@ proptest! {
                 site.sorts.iter().map(|&rank| site.resident(&repertoire.choices, class, rank).total()).collect()
             };
             let held: Vec<Vec<Bytes>> = (0..repertoire.choices.classes.len()).map(bytes).collect();
-            let front = walk.front(&held, &vec![Bytes(1 << 30); site.sorts.len()]);
+            let front = walk.front(&held, &vec![Bytes(1 << 30); site.sorts.len()], Picoseconds::NEVER);
             let ahead = walk.ahead();
-            let fastest = walk.fastest(&ahead, ahead.whole().more()).map(|(_, cost)| cost);
+            let fastest = walk.fastest(&ahead, Cost::most(ahead.whole())).map(|(_, cost)| cost);
             prop_assert_eq!(fastest, front.first().map(|(_, cost)| *cost), "the walk and its front");
             let fullest = |selection: &crate::paths::Selection| {
                 let form = repertoire.form(selection).unwrap();
@@ -186,7 +186,7 @@ proptest! {
         let model = if experts { mixture(kv_heads, dtype, 2) } else { model(kv_heads, dtype) };
         for repertoire in &repertoires(&model, &costs) {
             let station = Station::new(repertoire, &costs, &group, Manner::Any);
-            let found = station.fastest().unwrap().map(|point| point.objective);
+            let found = station.fastest(Picoseconds::NEVER).unwrap().map(|point| point.objective);
             prop_assert_eq!(found, every_combination(repertoire, &costs, &group));
         }
     }
@@ -208,7 +208,7 @@ fn every_combination(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[Sa
         let site = Site::new(costs, group, (&repertoire.choices.template.domains, partitions));
         let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
         let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights: weights(costs.request) };
-        Some(Picoseconds(walk.ahead().whole().objective)).filter(|time| time.0 < u64::MAX)
+        Some(Picoseconds(walk.ahead().whole())).filter(|time| time.0 < u64::MAX)
     };
     combinations.iter().filter_map(best).min()
 }
@@ -310,7 +310,9 @@ fn walked_and_best(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[Sail
     let pairs = least.iter().flat_map(|prefill| least.iter().map(move |decode| (prefill, decode)));
     let shared = pairs.filter(|(prefill, decode)| together(prefill.0, decode.0));
     let best = shared.map(|(prefill, decode)| prefill.1[0].plus(decode.1[1])).min().unwrap();
-    (walk.ahead().whole(), best, programs)
+    let ahead = walk.ahead();
+    let walked = walk.fastest(&ahead, Cost::most(ahead.whole())).map_or(Cost::NEVER, |found| found.1);
+    (walked, best, programs)
 }
 
 /// The gated part of a layer. The walk fuses in both phases or in neither; every pair of programs is looked at here, also those

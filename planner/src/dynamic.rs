@@ -4,9 +4,9 @@
 use crate::assemble;
 use crate::budget::Budget;
 use crate::front::Point;
+use crate::mixing;
 use crate::pace::{Pace, Toll};
 use crate::paced;
-use crate::program;
 use crate::repertoire::Repertoire;
 use crate::space::{Interval, Space};
 use crate::stage::{Mixing, mix};
@@ -69,8 +69,13 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Option<Chain>, String> {
             break;
         }
         // A sum of costs is as good as its stages; loads are not.
-        if space.pace() != Pace::Sum || space.stream || !bounds.refine(&cuts)? {
+        if space.pace() != Pace::Sum || space.stream {
             break;
+        }
+        match bounds.refine(&cuts, least - bound)? {
+            Refined::Nothing => break,
+            Refined::Beyond => continue,
+            Refined::Within => {}
         }
         let takes = assemble::polished(space, &cuts)?.map(|stages| assemble::sum(space, &stages));
         if let Some(takes) = takes.filter(|&takes| takes < least) {
@@ -83,6 +88,11 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Option<Chain>, String> {
 /// The cheapest chain, whatever is known of others.
 pub(crate) fn shortest(space: &Space<'_>) -> Option<Vec<Cut>> {
     best(space, &mut Stages::new(space, Mixes::Found)).map(|found| found.1)
+}
+
+/// The objective of that chain.
+pub(crate) fn least(space: &Space<'_>) -> Option<Picoseconds> {
+    best(space, &mut Stages::new(space, Mixes::Found)).map(|found| found.0)
 }
 
 fn best(space: &Space<'_>, stages: &mut Stages<'_>) -> Option<(Picoseconds, Vec<Cut>)> {
@@ -233,8 +243,8 @@ pub(crate) struct Stages<'a> {
     /// By class, bytes of one segment's weights and caches, each once.
     least: Vec<Bytes>,
     exact: bool,
-    /// Tolls of exact mixes, by group and number.
-    refined: BTreeMap<((usize, usize), usize), Option<Toll>>,
+    /// Tolls of exact mixes, or what none takes less than, by group and number.
+    refined: BTreeMap<((usize, usize), usize), Toll>,
 }
 
 /// What a stage costs whose fastest points do not fit.
@@ -244,6 +254,16 @@ enum Mixes {
     Found,
     /// No more than any mix: its fastest points, unless its bytes are more than the group has room for.
     Fastest,
+}
+
+/// What exact mixes say of a chain.
+enum Refined {
+    /// All of its stages were mixed exactly before.
+    Nothing,
+    /// It may take less than the best one known.
+    Within,
+    /// It does not.
+    Beyond,
 }
 
 /// A toll, once it has been asked for.
@@ -325,9 +345,10 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// Mixes stages exactly that were not before; whether there were any.
-    fn refine(&mut self, cuts: &[Cut]) -> Result<bool, String> {
-        let mut news = false;
+    /// Mixes stages exactly that were not before, as far as they may take longer than they do at least. A stage that takes longer
+    /// still makes every chain through it longer than the best one, for no chain is shorter at what is known than these cuts.
+    fn refine(&mut self, cuts: &[Cut], slack: Picoseconds) -> Result<Refined, String> {
+        let mut refined = Refined::Nothing;
         for Cut { group, segments } in cuts {
             let number = self.alike[segments.start][segments.len() - 1];
             let place = (self.space.key(group), number);
@@ -335,12 +356,17 @@ impl<'a> Stages<'a> {
             if self.refined.contains_key(&place) || mix(self.space, group, wanted).is_some_and(|mix| mix.exact) {
                 continue;
             }
-            let counts = program::mix(self.space, group, wanted)?;
-            self.refined.insert(place, counts.map(|counts| self.space.toll(group, &counts)));
+            let below = self.fastest(group, number).unwrap_or_default().cost + slack;
+            let counts = mixing::mix(self.space, group, wanted, below)?;
             self.known.remove(&self.space.key(group));
-            news = true;
+            let Some(counts) = counts else {
+                self.refined.insert(place, Toll { cost: below, load: below });
+                return Ok(Refined::Beyond);
+            };
+            self.refined.insert(place, self.space.toll(group, &counts));
+            refined = Refined::Within;
         }
-        Ok(news)
+        Ok(refined)
     }
 
     fn put(&mut self, group: &Interval, known: Vec<Known>) {
@@ -361,7 +387,7 @@ impl<'a> Stages<'a> {
         let exact = found.as_ref().is_some_and(|mix| mix.exact);
         self.exact &= exact || found.is_none() && self.fastest(group, number).is_none();
         if let Some(&refined) = self.refined.get(&(self.space.key(group), number)) {
-            return refined;
+            return Some(refined);
         }
         let toll = match self.mixes {
             Mixes::Fastest if !exact => self.fastest(group, number),

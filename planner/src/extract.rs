@@ -91,7 +91,9 @@ fn solve(
     let joint = joint_rows(&kernels, &used, tables, (&mut variables, kind), &mut rows);
     let held = resident_rows(choices, site, &used, goal, &mut variables, kind, &mut rows);
     let objective = objective(&used, tables, goal, &held) - saved(&kernels, &joint, tables, goal);
-    let Some(solution) = solver::minimise(variables, objective.clone(), rows)? else { return Ok(Answer::Infeasible) };
+    let Some(solution) = solver::minimise(variables, objective.clone(), rows, 0.0)? else {
+        return Ok(Answer::Infeasible);
+    };
     let bundles = joint.iter().flatten().map(|(_, variable)| variable);
     let all = used.iter().flatten().flatten().flatten().chain(&held).chain(bundles);
     let whole = |variable: &Variable| {

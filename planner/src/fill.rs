@@ -1,6 +1,6 @@
 //! Which groups are looked at: all, or those that can be part of the best chain.
 
-use crate::prospect::Prospects;
+use crate::prospect::{Prospects, Through};
 use crate::space::{Bounds, Interval, Space, sails};
 use crate::stage::Mixing;
 use crate::stream::unavoidable;
@@ -8,8 +8,8 @@ use crate::{Progress, assemble, dynamic};
 use sailplan_ir::Picoseconds;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which classes are looked at on which groups.
-pub(crate) type Wanted<'a> = Option<&'a dyn Fn(Bounds, usize) -> bool>;
+/// Which classes are looked at on which groups, and how long a segment may take there.
+pub(crate) type Wanted<'a> = Option<&'a dyn Fn(Bounds, usize) -> Option<Picoseconds>>;
 
 pub(crate) type Told<'a> = Option<&'a dyn Fn(Progress)>;
 
@@ -31,8 +31,9 @@ impl Space<'_> {
             let group = sails(&(key.0..key.1));
             let mut front = Vec::new();
             for (class, repertoire) in self.repertoires.iter().enumerate() {
-                let looked_at = wanted.is_none_or(|wanted| wanted(key, class));
-                front.push(if looked_at { self.points(repertoire, &group)? } else { Vec::new() });
+                let budget = wanted.map_or(Some(Picoseconds::NEVER), |wanted| wanted(key, class));
+                let points = budget.map(|budget| self.points(repertoire, &group, budget)).transpose()?;
+                front.push(points.unwrap_or_default());
             }
             self.fronts.insert(key, front);
         }
@@ -61,24 +62,24 @@ impl Space<'_> {
             });
         }
         let through = self.least_through(&prospects);
-        self.fill(&self.groups(), Some(&|key, class| through[&key][class] <= best), progress)
+        self.fill(&self.groups(), Some(&|key, class| through[&key][class].budget(best)), progress)
     }
 
     /// Where memory binds: groups in the order of the least time of a chain through them, until that is more than a chain takes
     /// that was found on those before; what any chain must stream is added, and any
     /// chain is enough where no mix is improved. Each time twice as many are looked at before a chain is looked for.
     pub(crate) fn fill_in_order(&mut self, elsewhere: Picoseconds, progress: Told<'_>) -> Result<(), String> {
-        let through = self.least_through(&Prospects::new(self)).into_iter();
-        let least = |times: Vec<Picoseconds>| times.into_iter().min().unwrap_or(Picoseconds::NEVER);
+        let mut through = self.least_through(&Prospects::new(self));
         let streamed = if self.stream { unavoidable(self) } else { Picoseconds(0) };
-        let mut order: Vec<(Picoseconds, Bounds)> =
-            through.map(|(key, times)| (least(times) + streamed, key)).collect();
+        through.values_mut().flatten().for_each(|through| through.add(streamed));
+        let least = |all: &[Through]| all.iter().map(|one| one.chain).min().unwrap_or(Picoseconds::NEVER);
+        let mut order: Vec<(Picoseconds, Bounds)> = through.iter().map(|(&key, all)| (least(all), key)).collect();
         order.sort_unstable();
         let (mut known, mut batch, mut best) = (0, 4, elsewhere);
         while order.get(known).is_some_and(|next| next.0 <= best) {
             let next = &order[known..order.len().min(known + batch)];
             let groups: Vec<Interval> = next.iter().map(|(_, key)| key.0..key.1).collect();
-            self.fill(&groups, None, progress)?;
+            self.fill(&groups, Some(&|key, class| through[&key][class].budget(best)), progress)?;
             (known, batch) = (known + next.len(), batch * 2);
             let Some(cuts) = dynamic::shortest(self) else { continue };
             let stages = match self.mixing {
@@ -93,12 +94,12 @@ impl Space<'_> {
         Ok(())
     }
 
-    /// By class, the least time of a chain through any of the groups that cost the same.
-    fn least_through(&self, prospects: &Prospects) -> BTreeMap<Bounds, Vec<Picoseconds>> {
-        let mut least: BTreeMap<Bounds, Vec<Picoseconds>> = BTreeMap::new();
-        for (group, times) in prospects.through() {
-            let known = least.entry(self.key(&group)).or_insert_with(|| vec![Picoseconds::NEVER; times.len()]);
-            known.iter_mut().zip(times).for_each(|(known, time)| *known = time.min(*known));
+    /// By class, the least of a chain through any of the groups that cost the same.
+    fn least_through(&self, prospects: &Prospects) -> BTreeMap<Bounds, Vec<Through>> {
+        let mut least: BTreeMap<Bounds, Vec<Through>> = BTreeMap::new();
+        for (group, all) in prospects.through() {
+            let known = least.entry(self.key(&group)).or_insert_with(|| all.clone());
+            known.iter_mut().zip(all).for_each(|(known, one)| known.join(one));
         }
         least
     }

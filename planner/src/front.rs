@@ -1,8 +1,10 @@
 //! The points of a layer class on a group: the fastest form over all shares, and, where memory counts, every form that is
 //! smaller and slower.
 
+mod branching;
+
 use crate::extract::{Goal, extract};
-use crate::paths::{Ahead, Cost, Selection, Walk};
+use crate::paths::{Cost, Selection, Walk};
 use crate::price::{Priced, Site};
 use crate::repertoire::{Formed, Repertoire};
 use crate::saturate::Choices;
@@ -12,8 +14,8 @@ use crate::table::{Exchanges, PHASES, PriceTable, price_tables, prices_of};
 use crate::trellis::Made;
 use sailplan_cost_model::{CostModel, Phase, Work, must_sustain};
 use sailplan_ir::{
-    ActivationNeed, Algorithm, Bytes, DomainId, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources,
-    SailId, Streamed, Sustain, stage_activations,
+    ActivationNeed, Algorithm, Bytes, FlopsPerSecond, MemoryUse, Partition, Picoseconds, RankView, Resources, SailId,
+    Streamed, Sustain, stage_activations,
 };
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -208,9 +210,6 @@ impl Detail {
 /// More points than this are thinned.
 const MAX_POINTS: usize = 24;
 
-/// A kernel in use by its number, with its phase.
-type Used = (usize, usize);
-
 /// A class on a group, with the shares that come into question.
 pub(crate) struct Station<'a> {
     pub(crate) repertoire: &'a Repertoire,
@@ -259,107 +258,6 @@ impl<'a> Station<'a> {
         Self { repertoire, costs, group, options, rounds, weights, manner }
     }
 
-    /// The fastest point: exact over all forms and all combinations of shares. Every way is first priced with whichever
-    /// share suits it; where the ways of a domain then disagree, each of its shares is tried.
-    pub(crate) fn fastest(&self) -> Result<Option<Point>, String> {
-        let domains = &self.repertoire.choices.template.domains;
-        // What covers a domain goes with it.
-        let led = |index: usize| domains.lead(DomainId(index as u32)).is_some();
-        let one = |index: usize| if led(index) { vec![0] } else { self.undominated(index) };
-        let allowed = (0..self.options.len()).map(one).collect();
-        let (mut best, mut ahead) = (None, None);
-        self.branch(allowed, &mut ahead, &mut best);
-        let partition = |shares: &[usize], index: usize| {
-            let domain = DomainId(index as u32);
-            self.options[index][shares[domains.lead(domain).unwrap_or(domain).index()]].clone()
-        };
-        let partitions = |shares: &[usize]| (0..shares.len()).map(|index| partition(shares, index)).collect();
-        best.map(|found: Found| self.point(partitions(&found.shares), found.selection, found.cost)).transpose()
-    }
-
-    /// The shares of a domain but for those that are slower in no way than another's, or as fast in all and later.
-    fn undominated(&self, domain: usize) -> Vec<usize> {
-        let ways = self.repertoire.domains.iter().enumerate().filter(|(_, other)| **other == Some(domain));
-        let ways: Vec<usize> = ways.map(|(way, _)| way).collect();
-        let times = |share: usize| {
-            let tables = [&self.rounds[share][0], &self.rounds[share][1]];
-            ways.iter().flat_map(move |&way| tables.map(|table| table.time(way).unwrap_or(Picoseconds::NEVER)))
-        };
-        let slower = |share: usize, other: usize| {
-            let later = share > other;
-            let pairs = || times(share).zip(times(other));
-            pairs().all(|(ours, theirs)| ours >= theirs) && (later || pairs().any(|(ours, theirs)| ours > theirs))
-        };
-        let shares = 0..self.options[domain].len();
-        shares.clone().filter(|&share| !shares.clone().any(|other| other != share && slower(share, other))).collect()
-    }
-
-    fn branch(&self, allowed: Vec<Vec<usize>>, ahead: &mut Option<Ahead>, best: &mut Option<Found>) {
-        let tables = self.optimistic(&allowed);
-        let walk = Walk { trellis: &self.repertoire.trellis, tables: &tables, weights: self.weights };
-        // At the root what is ahead is exact, so that only the path to the answer is looked at.
-        let known = best.as_ref().map(|known| known.cost);
-        let root = ahead.is_none();
-        let bounds = ahead.get_or_insert_with(|| walk.ahead());
-        let most = if root { bounds.whole().more() } else { known.unwrap_or(Cost::NEVER) };
-        let Some((selection, bound)) = walk.fastest(bounds, most) else { return };
-        let used = self.by_domain(&selection);
-        let pick = |(domain, options): (usize, &Vec<usize>)| {
-            let costs = options.iter().map(|&share| (self.cost(&used[domain], share), share));
-            costs.min().unwrap_or((Cost::NEVER, 0))
-        };
-        let picked: Vec<(Cost, usize)> = allowed.iter().enumerate().map(pick).collect();
-        let free = self.cost(&used[allowed.len()], 0);
-        let cost = picked.iter().fold(free, |sum, &(cost, _)| sum.plus(cost));
-        if cost.possible() && best.as_ref().is_none_or(|known| cost < known.cost) {
-            *best = Some(Found { shares: picked.iter().map(|&(_, share)| share).collect(), selection, cost });
-        }
-        if cost == bound {
-            return;
-        }
-        let gap = |domain: usize| picked[domain].0.objective - self.sum(&used[domain], &tables).objective;
-        let open = (0..allowed.len()).filter(|&domain| allowed[domain].len() > 1);
-        let Some(domain) = open.max_by_key(|&domain| (gap(domain), allowed[domain].len())) else { return };
-        // The share that suits these ways first, so that the others can be left out for their bound.
-        let (first, rest): (Vec<usize>, Vec<usize>) =
-            allowed[domain].iter().partition(|&&share| share == picked[domain].1);
-        for share in first.into_iter().chain(rest) {
-            let mut one = allowed.clone();
-            one[domain] = vec![share];
-            self.branch(one, ahead, best);
-        }
-    }
-
-    fn sum(&self, used: &[Used], tables: &[PriceTable; 2]) -> Cost {
-        let one = |&(phase, kernel): &Used| Cost::of(tables[phase].time(kernel), self.weights[phase]);
-        used.iter().map(one).fold(Cost::default(), Cost::plus)
-    }
-
-    /// For every way the least price over the shares that are allowed.
-    fn optimistic(&self, allowed: &[Vec<usize>]) -> [PriceTable; 2] {
-        let table = |phase: usize| {
-            let all = |share: usize| &self.rounds[share][phase];
-            PriceTable::least(&self.repertoire.domains, all(0), |domain| &allowed[domain], all)
-        };
-        [table(0), table(1)]
-    }
-
-    /// The kernels of a selection by domain, those of none last.
-    fn by_domain(&self, selection: &Selection) -> Vec<Vec<Used>> {
-        let mut used = vec![Vec::new(); self.options.len() + 1];
-        for (phase, ways) in selection.iter().enumerate() {
-            for kernel in self.repertoire.rates.joint.among(ways) {
-                let domain = self.repertoire.domains[kernel].unwrap_or(self.options.len());
-                used[domain].push((phase, kernel));
-            }
-        }
-        used
-    }
-
-    fn cost(&self, used: &[Used], share: usize) -> Cost {
-        self.sum(used, &self.rounds[share])
-    }
-
     fn site<'b>(&'b self, partitions: &'b [Partition]) -> Site<'b> {
         Site::new(self.costs, self.group, (&self.repertoire.choices.template.domains, partitions))
     }
@@ -383,7 +281,7 @@ impl<'a> Station<'a> {
         let site = self.site(&point.partitions);
         let Repertoire { choices, rates, trellis, .. } = self.repertoire;
         let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
-        let walked = Walk { trellis, tables: &tables, weights: self.weights }.ahead().whole().objective as f64 / 1e6;
+        let walked = Walk { trellis, tables: &tables, weights: self.weights }.ahead().whole() as f64 / 1e6;
         let goal = Goal { weights: self.weights, limit: None };
         let program = extract(choices, &site, &tables, &goal)?.map(|(_, value)| value);
         match program {
@@ -395,7 +293,7 @@ impl<'a> Station<'a> {
     /// All points that are not covered by another, fastest first, and whether these are all: forms over deals of shares when
     /// the group may hold a part of a model of `whole` bytes, and the fastest point over all shares. A form that holds as
     /// much and takes longer is only looked for where it keeps no slices, which is what saves activations.
-    pub(crate) fn front(&self, whole: Bytes) -> Result<(Vec<Point>, bool), String> {
+    pub(crate) fn front(&self, whole: Bytes, budget: Picoseconds) -> Result<(Vec<Point>, bool), String> {
         let template = &self.repertoire.choices.template;
         let (deals, manners) = match self.manner {
             Manner::Any => {
@@ -407,10 +305,10 @@ impl<'a> Station<'a> {
                 (vec![self.options.iter().map(|options| options[0].clone()).collect()], &[Manner::AllReduce][..])
             }
         };
-        let mut all: Vec<Point> = self.fastest()?.into_iter().collect();
+        let mut all: Vec<Point> = self.fastest(budget)?.into_iter().collect();
         for deal in &deals {
             for &manner in manners {
-                all.extend(self.sweep(deal, manner)?);
+                all.extend(self.sweep(deal, manner, budget)?);
             }
         }
         all.sort_by_key(|point| (point.objective, point.residents.iter().map(MemoryUse::total).max()));
@@ -467,7 +365,7 @@ impl<'a> Station<'a> {
         one.covers(other) && (0..ranks).filter(|rank| apart(rank) || one.sort_of != other.sort_of).all(less)
     }
 
-    fn sweep(&self, partitions: &[Partition], manner: Manner) -> Result<Vec<Point>, String> {
+    fn sweep(&self, partitions: &[Partition], manner: Manner, budget: Picoseconds) -> Result<Vec<Point>, String> {
         let site = self.site(partitions);
         let Repertoire { choices, rates, trellis, .. } = self.repertoire;
         let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
@@ -482,14 +380,7 @@ impl<'a> Station<'a> {
             kind.memory - kind.reserve
         };
         let most: Vec<Bytes> = site.sorts.iter().map(room).collect();
-        let found = walk.front(&held, &most).into_iter();
+        let found = walk.front(&held, &most, budget).into_iter();
         found.map(|(selection, cost)| self.point(partitions.to_vec(), selection, cost)).collect()
     }
-}
-
-/// An answer of the search over shares.
-struct Found {
-    shares: Vec<usize>,
-    selection: Selection,
-    cost: Cost,
 }

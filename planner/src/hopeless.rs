@@ -8,6 +8,7 @@ use crate::prospect::company;
 use crate::shares;
 use crate::space::{Scope, Space};
 use crate::table::{Exchanges, floors, price_tables};
+use crate::useful::Free;
 use crate::{assemble, dynamic};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -79,6 +80,39 @@ proptest! {
         prop_assert!(some.1 <= all.1);
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, rng_seed: RngSeed::Fixed(14), failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn nor_where_the_largest_load_counts(
+        cards in prop::collection::vec(card(&[3, 4, 6]), 7..11), latency in prop::sample::select(vec![1u32, 200, 2000]),
+        layers in 6u32..12, known in prop::sample::select(vec![None, Some(100), Some(130)]),
+    ) {
+        let (model, fleet) = (model(layers, ""), fleet(&cards, "Ring", 400, latency));
+        let request = request(Objective::Throughput);
+        let costs = CostModel::new(&fleet, &request);
+        let repertoires = repertoires(&model, &costs);
+        let limits = Limits::none(cards.len(), model.classes.len());
+        let space = |scope| Space::new(&model, &costs, &repertoires, Scope { limits: Some(&limits), ..scope }, None).unwrap();
+        let free = space(Scope { relaxed: true, ..Scope::default() });
+        let bound = dynamic::solve(&free).unwrap().unwrap().bound;
+        let known = known.map(|hundredths| Picoseconds(bound.0 / 100 * hundredths));
+        let solve = |exhaustive| {
+            let space = space(Scope { free: Some(Free::of(&free, bound)), exhaustive, known, ..Scope::default() });
+            let points = space.counts();
+            let chain = dynamic::solve(&space).unwrap().filter(|chain| chain.exact);
+            (chain.map(|chain| (chain.bound, chain.cuts)), points)
+        };
+        let (all, some) = (solve(true), solve(false));
+        // Mixes that are not exact depend on which points there are.
+        if let (Some(best), found) = (&all.0, &some.0) {
+            if known.is_none_or(|known| best.0 <= known) {
+                prop_assert_eq!(Some(best), found.as_ref());
+            }
+        }
+        prop_assert!(some.1 <= all.1);
+    }
 }
 
 proptest! {

@@ -133,7 +133,7 @@ fn the_products_of_a_joint_kernel_stand_behind_each_other() {
     let repertoires = repertoires(&model, &costs);
     let repertoire = &repertoires[1];
     let station = crate::front::Station::new(repertoire, &costs, &group, crate::space::Manner::Any);
-    let point = station.fastest().unwrap().unwrap();
+    let point = station.fastest(Picoseconds::NEVER).unwrap().unwrap();
     for (phase, program) in [&point.formed.form.prefill, &point.formed.form.decode].into_iter().enumerate() {
         let sizes: Vec<usize> = point.formed.kernels(phase).map(<[Made]>::len).filter(|&size| size > 1).collect();
         assert_eq!(sizes, [3, 2], "q, k and v; gate and up, which are of two types");

@@ -29,6 +29,7 @@ mod joint;
 mod joint_checks;
 mod language;
 mod load;
+mod mixing;
 mod orders;
 mod outcome;
 mod pace;
@@ -60,6 +61,7 @@ mod symmetry;
 mod table;
 mod throughput;
 mod trellis;
+mod useful;
 
 pub use baselines::{Baseline, Simpler, baselines};
 pub use outcome::{NoPlan, Outcome, PlaceError, Search};
@@ -81,6 +83,7 @@ use space::{Interval, Manner, Scope, Space};
 use stage::Mixing;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use useful::Free;
 
 /// How far to search.
 #[derive(Clone, Copy, Default)]
@@ -192,8 +195,23 @@ fn search_all(
     let ground = Ground { model, limits, repertoires, effort };
     match costs.request.objective {
         Objective::Throughput => throughput::search(&ground, costs),
-        Objective::Request | Objective::Decode | Objective::Prefill => ground.search(costs, (None, false)),
+        Objective::Request | Objective::Decode | Objective::Prefill => {
+            ground.search(costs, Wanted { known: ground.effort.known, ..Wanted::default() })
+        }
     }
+}
+
+/// What one of these searches is for.
+#[derive(Clone, Copy, Default)]
+struct Wanted {
+    /// No more stages of a replica than this; none is any number.
+    stages: Option<usize>,
+    /// Let several replicas share the fleet.
+    replicas: bool,
+    /// The objective of a placement that is known.
+    known: Option<Picoseconds>,
+    /// Give up where the best placement with memory left out of account does not fit.
+    freely: bool,
 }
 
 /// What searches for one model on one fleet have in common.
@@ -211,15 +229,16 @@ impl Ground<'_> {
         &'a self,
         costs: &'a CostModel<'a>,
         (stages, replicas): (Option<usize>, bool),
-        relaxed: bool,
+        (relaxed, free, known): (bool, Option<Free>, Option<Picoseconds>),
     ) -> Result<Space<'a>, PlaceError> {
         let (config, groups, mixing) = (self.effort.config, self.effort.groups.clone(), self.effort.mixing);
         let (family, stream, limits) = (config.family, config.stream, Some(&self.limits));
-        let (exhaustive, known) = (config.prove, self.effort.known);
+        let exhaustive = config.prove;
         let scope = Scope {
             family,
             manner: Manner::Any,
             relaxed,
+            free,
             stream,
             groups,
             limits,
@@ -248,21 +267,26 @@ impl Ground<'_> {
 
     /// The best placement with no more stages than this. Memory is only looked at when the best one without a look at it
     /// does not fit.
-    fn search(&self, costs: &CostModel<'_>, stages: (Option<usize>, bool)) -> Result<Outcome, PlaceError> {
+    fn search(&self, costs: &CostModel<'_>, wanted: Wanted) -> Result<Outcome, PlaceError> {
         let config = self.effort.config;
-        let mut space = self.space(costs, stages, true)?;
+        let (stages, known) = ((wanted.stages, wanted.replicas), wanted.known);
+        let mut space = self.space(costs, stages, (true, None, known))?;
         let mut chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
         // What takes no less than is known does not take less with a look at memory.
-        if chain.is_none() && self.effort.known.is_some() {
+        if chain.is_none() && known.is_some() {
             return Err(no_plan(&space));
         }
         let mut engine = chain.as_ref().and_then(|chain| assemble::fill(&space, &chain.cuts));
         if !engine.as_ref().is_some_and(|stages| assemble::holds(&space, stages)) {
+            if wanted.freely {
+                return Err(no_plan(&space));
+            }
             let alone = if config.stream || fits_beside_values(&space) { None } else { self.alone(costs)? };
             if let Some(alone) = alone {
                 return Err(no_plan(&alone));
             }
-            space = self.space(costs, stages, false)?;
+            let free = chain.map(|chain| Free::of(&space, chain.bound));
+            space = self.space(costs, stages, (false, free, known))?;
             chain = dynamic::solve(&space).map_err(PlaceError::Internal)?;
             let cuts = chain.as_ref().map(|chain| chain.cuts.as_slice());
             engine =

@@ -32,9 +32,14 @@ impl Cost {
         Self { objective: self.objective.saturating_add(other.objective), tie: self.tie.saturating_add(other.tie) }
     }
 
-    /// The next larger one.
-    pub(crate) fn more(self) -> Self {
-        Self { tie: self.tie.saturating_add(1), ..self }
+    /// The largest one of an objective.
+    pub(crate) fn most(objective: u64) -> Self {
+        Self { objective, tie: u64::MAX }
+    }
+
+    /// With at least so much of the objective to come.
+    fn with(self, ahead: u64) -> Self {
+        Self { objective: self.objective.saturating_add(ahead), ..self }
     }
 
     pub(crate) fn possible(self) -> bool {
@@ -60,9 +65,9 @@ impl Walk<'_> {
         step.makings.iter().map(|making| sum(&making.kernels)).collect()
     }
 
-    /// What every pair of states still costs at least.
+    /// What every pair of states still takes of the objective at least.
     pub(crate) fn ahead(&self) -> Ahead {
-        let mut all = vec![vec![Cost::default()]];
+        let mut all = vec![vec![0]];
         for step in self.trellis.steps.iter().rev() {
             let before = self.back(step, &all[all.len() - 1]);
             all.push(before);
@@ -73,23 +78,23 @@ impl Walk<'_> {
 
     /// One step back for both phases: decode's edges first, then prefill's with the same residents. Pairs are numbered
     /// `decode · states + prefill`.
-    fn back(&self, step: &Step, after: &[Cost]) -> Vec<Cost> {
+    fn back(&self, step: &Step, after: &[u64]) -> Vec<u64> {
         let (states, next) = (step.states, step.next);
-        let mut half = vec![Cost::NEVER; step.residents.len() * states * next];
+        let mut half = vec![u64::MAX; step.residents.len() * states * next];
         let costs = self.costs(step, 1);
         for (sheaf, _, cost) in step.sheaves.iter().filter_map(|sheaf| cheapest(step, sheaf, &costs)) {
             let half = &mut half[(sheaf.residents * states + sheaf.from) * next..][..next];
             for (half, after) in half.iter_mut().zip(&after[sheaf.to * next..][..next]) {
-                *half = (*half).min(after.plus(cost));
+                *half = (*half).min(after.saturating_add(cost.objective));
             }
         }
-        let mut before = vec![Cost::NEVER; states * states];
+        let mut before = vec![u64::MAX; states * states];
         let costs = self.costs(step, 0);
         for (sheaf, _, cost) in step.sheaves.iter().filter_map(|sheaf| cheapest(step, sheaf, &costs)) {
             let half = &half[sheaf.residents * states * next..][..states * next];
             for decode in 0..states {
                 let least = &mut before[decode * states + sheaf.from];
-                *least = (*least).min(half[decode * next + sheaf.to].plus(cost));
+                *least = (*least).min(half[decode * next + sheaf.to].saturating_add(cost.objective));
             }
         }
         before
@@ -113,28 +118,31 @@ impl Walk<'_> {
     fn onward(
         &self,
         step: &Step,
-        (ahead, most): (&[Cost], Cost),
+        (ahead, most): (&[u64], Cost),
         live: Range<usize>,
         (marks, places): (&mut Vec<Mark>, &mut [usize]),
     ) -> Range<usize> {
-        let costs = [self.costs(step, 0), self.costs(step, 1)];
+        let mut cheapest = [0, 1].map(|phase| Cheapest::new(step, self.costs(step, phase)));
         let first = marks.len();
         for parent in live {
             let Mark { cost, prefill, decode, .. } = marks[parent];
-            let late = step.leaving(decode);
-            for early in step.leaving(prefill) {
-                let edge = step.edges[early];
-                let (cost, kind) = (cost.plus(costs[0][edge.making]), step.kind(edge));
-                if cost >= most {
+            let late = cheapest[1].leaving(decode);
+            for early in cheapest[0].leaving(prefill) {
+                let early = cheapest[0].found[early];
+                let before = cost.plus(early.cost);
+                if before >= most {
                     continue;
                 }
-                for (late, other) in late.clone().zip(&step.edges[late.clone()]) {
-                    let place = other.to * step.next + edge.to;
-                    let cost = cost.plus(costs[1][other.making]);
-                    if step.kind(*other) != kind || cost.plus(ahead[place]) >= most {
+                let late = &cheapest[1].found[late.clone()];
+                let start = late.partition_point(|late| late.residents < early.residents);
+                for late in late[start..].iter().take_while(|late| late.residents == early.residents) {
+                    let place = late.to * step.next + early.to;
+                    let cost = before.plus(late.cost);
+                    if cost.with(ahead[place]) >= most {
                         continue;
                     }
-                    let mark = Mark { cost, prefill: edge.to, decode: other.to, parent, edges: [early, late] };
+                    let edges = [early.edge, late.edge];
+                    let mark = Mark { cost, prefill: early.to, decode: late.to, parent, edges };
                     match marks.get_mut(places[place]) {
                         Some(known) if known.cost <= cost => {}
                         Some(known) => *known = mark,
@@ -162,6 +170,49 @@ impl Walk<'_> {
     }
 }
 
+/// The cheapest edge of every sheaf that leaves a state of a step in a phase, found when it is first asked for.
+struct Cheapest<'a> {
+    step: &'a Step,
+    costs: Vec<Cost>,
+    /// By state, where its edges stand.
+    places: Vec<Option<Range<usize>>>,
+    /// Those of a state one after the other, in ascending order of residents.
+    found: Vec<Onward>,
+}
+
+/// An edge with what it leads to and takes.
+#[derive(Clone, Copy)]
+struct Onward {
+    residents: usize,
+    to: usize,
+    edge: usize,
+    cost: Cost,
+}
+
+impl<'a> Cheapest<'a> {
+    fn new(step: &'a Step, costs: Vec<Cost>) -> Self {
+        Self { step, costs, places: vec![None; step.states], found: Vec::new() }
+    }
+
+    /// Where the edges stand that leave a state.
+    fn leaving(&mut self, state: usize) -> Range<usize> {
+        let Self { step, costs, places, found } = self;
+        let place = places[state].get_or_insert_with(|| {
+            let first = found.len();
+            let sheaves = step.sheaves[step.leaving(state)].iter();
+            let onward = |(sheaf, edge, cost): (&Sheaf, usize, Cost)| Onward {
+                residents: sheaf.residents,
+                to: sheaf.to,
+                edge,
+                cost,
+            };
+            found.extend(sheaves.filter_map(|sheaf| cheapest(step, sheaf, costs)).map(onward));
+            first..found.len()
+        });
+        place.clone()
+    }
+}
+
 /// A sheaf with its cheapest edge, the first of equals, and what that costs, where it is possible.
 fn cheapest<'a>(step: &Step, sheaf: &'a Sheaf, costs: &[Cost]) -> Option<(&'a Sheaf, usize, Cost)> {
     let cost = |edge: usize| costs[step.edges[edge].making];
@@ -177,12 +228,12 @@ fn open(step: &Step, costs: &[Cost]) -> Vec<(usize, Cost)> {
     edges
 }
 
-/// For every step and after the last, the least cost from each pair of states on.
-pub(crate) struct Ahead(Vec<Vec<Cost>>);
+/// For every step and after the last, the least objective from each pair of states on.
+pub(crate) struct Ahead(Vec<Vec<u64>>);
 
 impl Ahead {
-    /// The cost of the fastest form.
-    pub(crate) fn whole(&self) -> Cost {
+    /// The objective of the fastest form; `u64::MAX` where there is none.
+    pub(crate) fn whole(&self) -> u64 {
         self.0[0][0]
     }
 }
@@ -259,16 +310,18 @@ impl Labels {
 }
 
 impl Walk<'_> {
-    /// All forms for which no other is as cheap and holds as little on every rank, cheapest first. `held` are the bytes
-    /// of a class's resident for each of the ranks that count, `most` what each of them may hold.
-    pub(crate) fn front(&self, held: &[Vec<Bytes>], most: &[Bytes]) -> Vec<(Selection, Cost)> {
+    /// All forms for which no other is as cheap and holds as little on every rank, cheapest first, as far as `budget` goes.
+    /// `held` are the bytes of a class's resident for each of the ranks that count, `most` what each of them may hold.
+    pub(crate) fn front(&self, held: &[Vec<Bytes>], most: &[Bytes], budget: Picoseconds) -> Vec<(Selection, Cost)> {
+        let ahead = (budget < Picoseconds::NEVER).then(|| self.ahead());
         let mut labels = Labels { labels: Vec::new(), held: Vec::new(), ranks: most.len() };
         let mut bags: Vec<Bag> = vec![Vec::new()];
         let start = Label { cost: Cost::default(), held: 0, parent: 0, edge: 0 };
         labels.offer_more(&mut bags[0], start, &vec![Bytes(0); most.len()]);
-        for step in &self.trellis.steps {
+        for (number, step) in self.trellis.steps.iter().enumerate() {
             let half = self.first_half(step, &bags, &mut labels);
-            bags = self.second_half(step, &half, &Held { held, most }, &mut labels);
+            let ahead = ahead.as_ref().map(|ahead| (ahead.0[number + 1].as_slice(), budget.0));
+            bags = self.second_half(step, &half, &Held { held, most, ahead }, &mut labels);
         }
         let mut found: Bag = bags.swap_remove(0);
         let cost = |label: u32| labels.labels[label as usize].cost;
@@ -304,6 +357,9 @@ impl Walk<'_> {
             for prefill in 0..after {
                 for &parent in &half[(prefill * before + edge.from) * kinds + kind] {
                     let known = labels.labels[parent as usize];
+                    if held.beyond(known.cost.plus(takes), edge.to * after + prefill) {
+                        continue;
+                    }
                     sum.clear();
                     sum.extend(labels.held(known).iter().zip(&more[kind]).map(|(&a, &b)| a + b));
                     if sum.iter().zip(held.most).all(|(sum, most)| sum <= most) {
@@ -333,13 +389,20 @@ impl Walk<'_> {
     }
 }
 
-/// Bytes of residents and how many each rank may have.
+/// Bytes of residents and how many each rank may have, and how much of the objective a form may take.
 struct Held<'a> {
     held: &'a [Vec<Bytes>],
     most: &'a [Bytes],
+    /// The least objective from each pair of states on, and the budget, where there is one.
+    ahead: Option<(&'a [u64], u64)>,
 }
 
 impl Held<'_> {
+    /// Whether a form that costs this up to a pair of states ends beyond the budget.
+    fn beyond(&self, cost: Cost, pair: usize) -> bool {
+        self.ahead.is_some_and(|(ahead, budget)| cost.objective.saturating_add(ahead[pair]) > budget)
+    }
+
     fn sum(&self, set: crate::trellis::Classes) -> Vec<Bytes> {
         let mut sum = vec![Bytes(0); self.most.len()];
         for class in set.iter() {

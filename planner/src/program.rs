@@ -23,12 +23,7 @@ const SMALL_PACED: usize = 150;
 
 /// Whether the program is solved without being asked for.
 pub(crate) fn small(space: &Space<'_>) -> bool {
-    let most = match (space.pace(), space.stream && !space.relaxed) {
-        (Pace::Sum, false) => SMALL,
-        (Pace::Sum, true) => SMALL_STREAMED,
-        (Pace::Overlap { .. } | Pace::Period, _) => SMALL_PACED,
-    };
-    !(space.pruned && space.relaxed) && columns(space) <= most
+    !(space.pruned && space.relaxed) && columns(space) <= most(space)
 }
 
 /// Whether the program of so many groups would not be solved unasked, with the fastest points alone, or with as many as is common
@@ -36,7 +31,16 @@ pub(crate) fn small(space: &Space<'_>) -> bool {
 pub(crate) fn large(space: &Space<'_>, groups: usize) -> bool {
     let runs = runs(space).len();
     let points = if space.relaxed { 1 } else { 8 };
-    groups * (runs * points + 2) + (space.cards + 1) * runs > SMALL
+    groups * (runs * points + 2) + (space.cards + 1) * runs > most(space)
+}
+
+/// Columns of the largest program that is solved unasked.
+fn most(space: &Space<'_>) -> usize {
+    match (space.pace(), space.stream && !space.relaxed) {
+        (Pace::Sum, false) => SMALL,
+        (Pace::Sum, true) => SMALL_STREAMED,
+        (Pace::Overlap { .. } | Pace::Period, _) => SMALL_PACED,
+    }
 }
 
 /// Consecutive segments of one class.
@@ -121,23 +125,19 @@ pub(crate) fn solve(space: &Space<'_>) -> Result<Solved, String> {
     }
     let Builder { runs, variables, columns, rows, objective, .. } = builder;
     let count = rows.len();
-    let solution = solver::minimise(variables, objective, rows)?;
+    let solution = solver::minimise(variables, objective, rows, 0.0)?;
     let stages = solution.map(|solution| decode(space, &runs, &groups, &solution)).transpose()?;
     Ok(Solved { columns, rows: count, stages })
 }
 
-/// Points for so many segments of each class on one group, as a program of its own, solved once; `None` when they do not fit.
-pub(crate) fn mix(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Result<Option<Counts>, String> {
-    let key = (space.key(group), wanted.to_vec());
-    if let Some(known) = space.mixed.borrow().get(&key) {
-        return Ok(known.clone());
-    }
-    let found = mix_anew(space, group, wanted)?;
-    space.mixed.borrow_mut().insert(key, found.clone());
-    Ok(found)
-}
-
-fn mix_anew(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Result<Option<Counts>, String> {
+/// The cheapest points for so many segments of each class on one group, where a mix takes less than this; activations and
+/// staging are those of the points in use.
+pub(crate) fn mix(
+    space: &Space<'_>,
+    group: &Interval,
+    wanted: &[u64],
+    below: Picoseconds,
+) -> Result<Option<Counts>, String> {
     let first = |class: usize| space.model.segments.iter().position(|segment| segment.class.index() == class);
     let run = |(class, &count): (usize, &u64)| {
         let start = first(class)?;
@@ -150,15 +150,16 @@ fn mix_anew(space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Result<Optio
         builder.rows.push(constraint!(here == run.segments.len() as f64));
     }
     builder.memory(&made);
-    let Builder { runs, variables, rows, objective, .. } = builder;
-    let Some(solution) = solver::minimise(variables, objective, rows)? else { return Ok(None) };
+    let Builder { runs, variables, mut rows, objective, unit, .. } = builder;
+    rows.extend(solver::within(&objective, below.0 as f64 / unit));
+    let Some(solution) = solver::minimise(variables, objective, rows, space.mixing.gap())? else { return Ok(None) };
     let mut counts: Counts = space.front(group).iter().map(|points| vec![0; points.len()]).collect();
     for (run, columns) in runs.iter().zip(&made.dealt) {
         for (count, &column) in counts[run.class].iter_mut().zip(columns) {
             *count = solution.value(column).round() as u64;
         }
     }
-    Ok(space.holds(group, &counts).then_some(counts))
+    Ok(Some(counts))
 }
 
 fn runs(space: &Space<'_>) -> Vec<Run> {

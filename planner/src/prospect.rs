@@ -38,6 +38,34 @@ struct Outlook {
     spread: u64,
 }
 
+/// What a chain with a segment of a class on a group takes at least.
+#[derive(Clone, Copy)]
+pub(crate) struct Through {
+    pub(crate) chain: Picoseconds,
+    /// All of it but that segment.
+    pub(crate) rest: Picoseconds,
+}
+
+impl Through {
+    /// How long the segment may take in a chain that takes no more than the best known one; `None` where it takes longer.
+    pub(crate) fn budget(self, best: Picoseconds) -> Option<Picoseconds> {
+        match best {
+            Picoseconds::NEVER => Some(best),
+            _ => (self.chain <= best).then(|| Picoseconds(best.0 - self.rest.0)),
+        }
+    }
+
+    /// The least of both.
+    pub(crate) fn join(&mut self, other: Self) {
+        *self = Self { chain: self.chain.min(other.chain), rest: self.rest.min(other.rest) };
+    }
+
+    /// With something that any chain takes beside its segments.
+    pub(crate) fn add(&mut self, more: Picoseconds) {
+        *self = Self { chain: self.chain + more, rest: self.rest + more };
+    }
+}
+
 /// The cheapest known way to have so many segments placed.
 #[derive(Clone, Copy)]
 struct Reached {
@@ -105,12 +133,16 @@ impl Prospects {
         Some(chain)
     }
 
-    /// For each group, by class, the least time of a chain with a segment of the class on the group.
-    pub(crate) fn through(&self) -> Vec<(Interval, Vec<Picoseconds>)> {
+    /// For each group, by class, what a chain with a segment of the class on the group takes at least.
+    pub(crate) fn through(&self) -> Vec<(Interval, Vec<Through>)> {
         let (forward, back) = (earliest(&self.forward()), self.backward());
         let one = |outlook: &Outlook| {
             let times = self.with(outlook, &forward[outlook.group.start], &back[outlook.group.end]);
-            (outlook.group.clone(), times.into_iter().map(Picoseconds).collect())
+            let through = |(time, least): (u64, &Option<u64>)| Through {
+                chain: Picoseconds(time),
+                rest: Picoseconds(time - least.unwrap_or(0).min(time)),
+            };
+            (outlook.group.clone(), times.into_iter().zip(&outlook.least).map(through).collect())
         };
         self.groups.iter().map(one).collect()
     }
@@ -243,7 +275,7 @@ fn bounds(space: &Space<'_>, company: &Company) -> Vec<Option<u64>> {
     let one = |repertoire: &Repertoire| {
         let tables = floors(&repertoire.choices, &repertoire.rates, space.costs, company);
         let least = Walk { trellis: &repertoire.trellis, tables: &tables, weights }.ahead().whole();
-        least.possible().then_some(least.objective)
+        (least < u64::MAX).then_some(least)
     };
     space.repertoires.iter().map(one).collect()
 }

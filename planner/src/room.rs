@@ -54,6 +54,15 @@ impl Once {
         }
     }
 
+    fn meet(self, other: Self) -> Self {
+        Self {
+            staging: self.staging.min(other.staging),
+            chain: self.chain.min(other.chain),
+            internal: self.internal.min(other.internal),
+            scratch: self.scratch.min(other.scratch),
+        }
+    }
+
     fn total(self) -> Bytes {
         self.staging + self.chain + self.internal + self.scratch
     }
@@ -105,6 +114,25 @@ impl Room {
             each + i128::from(once.total().0) - i128::from(rank.capacity.0)
         };
         needed.into_iter().zip(&self.ranks).map(over).collect()
+    }
+
+    /// By rank: the bytes left beside what any mix of these segments needs but once, and what each point of each class takes for
+    /// every segment.
+    pub(crate) fn least(&self, space: &Space<'_>, group: &Interval, wanted: &[u64]) -> Vec<(i128, Vec<Vec<Bytes>>)> {
+        let used = |class: &usize| wanted[*class] > 0;
+        let leanest = |class: usize, rank: usize| {
+            let held = self.held[class].iter().enumerate();
+            let once =
+                held.map(|(index, held)| held.once.get_or_init(|| self.once(space, group, (class, index)))[rank]);
+            once.reduce(Once::meet).unwrap_or_default()
+        };
+        let of = |(number, rank): (usize, &Rank)| {
+            let classes = (0..self.held.len()).filter(used);
+            let once = classes.map(|class| leanest(class, number)).fold(Once::default(), Once::join);
+            let each = self.held.iter().map(|points| points.iter().map(|held| held.each[number]).collect());
+            (i128::from(rank.capacity.0) - i128::from(once.total().0), each.collect())
+        };
+        self.ranks.iter().enumerate().map(of).collect()
     }
 
     fn once(&self, space: &Space<'_>, group: &Interval, (class, index): (usize, usize)) -> Vec<Once> {

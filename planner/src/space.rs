@@ -3,15 +3,17 @@
 
 use crate::Progress;
 use crate::front::{Detail, Point, Station};
+use crate::mixing::Mixed;
 use crate::pace::Pace;
 use crate::pins::Limits;
 use crate::prospect;
 use crate::repertoire::Repertoire;
 use crate::room::Room;
 use crate::saturate::Choices;
-use crate::stage::{Counts, Mixing};
+use crate::stage::Mixing;
 use crate::stream::twins;
 use crate::table::PriceTable;
+use crate::useful::Free;
 use sailplan_cost_model::{CostModel, Phase};
 use sailplan_ir::{
     ActivationNeed, Algorithm, Bytes, CollectiveKind, Links, MemoryUse, Model, Picoseconds, Request, Role, SailId,
@@ -58,6 +60,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) manner: Manner,
     /// Leave memory out of account.
     pub(crate) relaxed: bool,
+    /// What is known with memory left out of account.
+    pub(crate) free: Option<Free>,
     /// Let weights of layers stay on the host.
     pub(crate) stream: bool,
     /// Only these groups.
@@ -128,8 +132,6 @@ pub(crate) struct Space<'a> {
 /// An interval as an ordered key.
 pub(crate) type Bounds = (usize, usize);
 
-type Mixed = BTreeMap<(Bounds, Vec<u64>), Option<Counts>>;
-
 /// Prices of the value between two stages, in prefill and decode.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Passing {
@@ -192,13 +194,15 @@ impl<'a> Space<'a> {
         space.replicas &= whole.times(2) <= space.room(&(0..cards));
         space.twins = space.same_kinds();
         let groups = space.groups();
-        let free = space.stages == usize::MAX && space.limits.is_none_or(Limits::is_empty);
-        let sums = free && space.pace() == Pace::Sum;
-        space.pruned = sums && !exhaustive && prospect::worthwhile(&space, groups.len());
-        match (space.pruned, relaxed) {
-            (false, _) => space.fill(&groups, None, progress)?,
-            (true, true) => space.fill_promising(known, progress)?,
-            (true, false) => space.fill_in_order(known, progress)?,
+        let unpinned = space.limits.is_none_or(Limits::is_empty);
+        let sums = unpinned && space.stages == usize::MAX && space.pace() == Pace::Sum;
+        let free = scope.free.filter(|_| unpinned && space.pace() == Pace::Period && !space.replicas && !stream);
+        space.pruned = (sums || free.is_some()) && !exhaustive && prospect::worthwhile(&space, groups.len());
+        match (space.pruned, relaxed, free) {
+            (true, false, Some(free)) => space.fill_useful(&free, known, progress)?,
+            (true, true, _) => space.fill_promising(known, progress)?,
+            (true, false, None) => space.fill_in_order(known, progress)?,
+            (false, _, _) => space.fill(&groups, None, progress)?,
         }
         if space.pruned {
             let kept = groups.iter().filter(|group| space.fronts.contains_key(&space.key(group)));
@@ -223,12 +227,18 @@ impl<'a> Space<'a> {
         self.groups().into_iter().map(first_alike).collect()
     }
 
-    pub(crate) fn points(&mut self, repertoire: &Repertoire, group: &[SailId]) -> Result<Vec<Point>, String> {
+    /// Points of a class on a group, but for those that take longer than the budget.
+    pub(crate) fn points(
+        &mut self,
+        repertoire: &Repertoire,
+        group: &[SailId],
+        budget: Picoseconds,
+    ) -> Result<Vec<Point>, String> {
         let station = Station::new(repertoire, self.costs, group, self.manner);
         if self.relaxed {
-            return Ok(station.fastest()?.into_iter().collect());
+            return Ok(station.fastest(budget)?.into_iter().collect());
         }
-        let (mut points, complete) = station.front(self.whole)?;
+        let (mut points, complete) = station.front(self.whole, budget)?;
         self.complete &= complete;
         if self.stream {
             let class = self.model.class(repertoire.class);

@@ -20,10 +20,17 @@ pub(crate) enum Mixing {
     /// Those that the best chain depends on.
     #[default]
     Searched,
-    /// Those of the chain that is found.
+    /// Those of the chain that is found, to a thousandth.
     Found,
     /// None.
     Never,
+}
+
+impl Mixing {
+    /// How far from the best an improved mix may be, as a part of its time.
+    pub(crate) fn gap(self) -> f32 {
+        if self == Self::Searched { 0.0 } else { 1e-3 }
+    }
 }
 
 /// The cheapest mix found: all fastest when that fits (exact); else layers move to smaller points, the best exchange of

@@ -93,7 +93,7 @@ pub(crate) struct Step {
     pub(crate) residents: Vec<Classes>,
     /// In ascending order of `from`.
     pub(crate) edges: Vec<Edge>,
-    /// The same edges.
+    /// The same edges, in ascending order of `from`, then residents.
     pub(crate) sheaves: Vec<Sheaf>,
 }
 
@@ -103,10 +103,10 @@ impl Step {
         self.makings[edge.making].residents
     }
 
-    /// The edges that leave a state.
+    /// The sheaves that leave a state.
     pub(crate) fn leaving(&self, state: usize) -> std::ops::Range<usize> {
-        let start = self.edges.partition_point(|edge| edge.from < state);
-        start..start + self.edges[start..].partition_point(|edge| edge.from == state)
+        let start = self.sheaves.partition_point(|sheaf| sheaf.from < state);
+        start..start + self.sheaves[start..].partition_point(|sheaf| sheaf.from == state)
     }
 }
 

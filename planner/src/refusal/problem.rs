@@ -118,8 +118,7 @@ impl<'a> Solver<'a> {
     /// that exists for all but odd cases; on very many such a case is taken for one without a plan.
     pub(crate) fn solve(&self, problem: &Problem) -> Result<Result<Placement, NoPlan>, PlaceError> {
         self.count();
-        let mixing = if problem.fleet.size() > SOME_GROUPS { Mixing::Found } else { Mixing::Searched };
-        self.on_each(problem, (groups(problem)?, mixing))
+        self.on_each(problem, (groups(problem)?, Mixing::Found))
     }
 
     /// Whether there is a plan. One that is found on a few groups says so as well as the best, so all cards as one group
