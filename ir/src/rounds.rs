@@ -32,7 +32,7 @@ impl Pattern {
     /// What [`Self::schedule`] sends, in order.
     #[must_use]
     pub fn rounds(self, algorithm: Algorithm, ranks: usize) -> Option<Vec<Round>> {
-        use CollectiveKind::{AllGather, AllReduce, ReduceScatter};
+        use CollectiveKind::{AllGather, AllReduce, Combine, Dispatch, ReduceScatter};
         let around = |steps: usize| {
             let traffic = Traffic::Messages(ring_step(ranks));
             vec![Round { steps: steps as u64, traffic }]
@@ -44,7 +44,9 @@ impl Pattern {
             (Self::Collective(ReduceScatter | AllGather), Algorithm::Ring) => around(ranks - 1),
             (Self::Collective(AllReduce), Algorithm::Direct) => exchange(2, 1),
             (Self::Collective(AllReduce), Algorithm::OneShot) => exchange(1, ranks),
-            (Self::Collective(ReduceScatter | AllGather) | Self::AllToAll, Algorithm::Direct) => exchange(1, 1),
+            (Self::Collective(ReduceScatter | AllGather | Dispatch | Combine) | Self::AllToAll, Algorithm::Direct) => {
+                exchange(1, 1)
+            }
             _ => self.schedule(algorithm, ranks)?.into_iter().map(Round::once).collect(),
         })
     }
