@@ -90,14 +90,8 @@ pub type Step = Vec<Message>;
 
 impl CollectiveKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::AllReduce,
-        Self::ReduceScatter,
-        Self::AllGather,
-        Self::Broadcast,
-        Self::Dispatch,
-        Self::Combine,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::AllReduce, Self::ReduceScatter, Self::AllGather, Self::Broadcast, Self::Dispatch, Self::Combine];
 
     /// The algorithms that can do this kind, in the order ties are broken.
     #[must_use]

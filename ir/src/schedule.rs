@@ -34,7 +34,9 @@ impl Pattern {
             (Self::Collective(Broadcast), HalvingDoubling) => core.broadcast(),
             (Self::Collective(Broadcast), Tree) => tree_broadcast(ranks),
             (Self::AllToAll, Ring) => all_to_all_ring(ranks),
-            (Self::AllToAll | Self::Collective(Dispatch | Combine), Direct) => vec![everyone(ranks, |from, to| Chunks::one(from * ranks + to), Use::Copy)],
+            (Self::AllToAll | Self::Collective(Dispatch | Combine), Direct) => {
+                vec![everyone(ranks, |from, to| Chunks::one(from * ranks + to), Use::Copy)]
+            }
             (Self::AllToAll, RecursiveDoubling) => all_to_all_doubling(ranks),
             (Self::PointToPoint, Direct) => vec![vec![copy(0, ranks - 1, all)]],
             _ => return None,
@@ -297,7 +299,9 @@ mod tests {
             Pattern::Collective(ReduceScatter) => (rank == chunk).then(|| (0..n).collect()),
             Pattern::Collective(AllGather) => Some([chunk].into()),
             Pattern::Collective(Broadcast) => Some([0].into()),
-            Pattern::AllToAll | Pattern::Collective(Dispatch | Combine) => (chunk % n == rank).then(|| [chunk / n].into()),
+            Pattern::AllToAll | Pattern::Collective(Dispatch | Combine) => {
+                (chunk % n == rank).then(|| [chunk / n].into())
+            }
             Pattern::PointToPoint => (rank == n - 1).then(|| [0].into()),
         }
     }

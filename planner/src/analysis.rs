@@ -80,7 +80,8 @@ impl Analysis<Term> for Layouts {
     }
 }
 
-fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
+/// What a term stands for; `None` of one that the table rejects.
+pub(crate) fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
     let of = |id: Id| egraph[id].data;
     let convert = |id: Id, from: fn(Layout) -> bool, layout: Layout| {
         of(id).filter(|fact| from(fact.layout)).map(|fact| Fact { tensor: fact.tensor, layout })
@@ -106,9 +107,7 @@ fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
             of(*id).filter(made)?;
             convert(*id, |from| from == Layout::Routed, Layout::Sharded(0))
         }
-        Term::Collect(_, [id]) => {
-            convert(*id, |from| matches!(from, Layout::Whole | Layout::Sharded(_)), Layout::Host)
-        }
+        Term::Collect(_, [id]) => convert(*id, |from| matches!(from, Layout::Whole | Layout::Sharded(_)), Layout::Host),
         Term::Op(name, inputs) => {
             let template = &egraph.analysis.template;
             let facts: Vec<Fact> = inputs.iter().map(|&input| of(input)).collect::<Option<_>>()?;

@@ -223,13 +223,7 @@ impl Site<'_> {
     }
 
     /// Rows go to experts or back.
-    fn routed(
-        &self,
-        choices: &Choices,
-        made: (usize, &Way),
-        kind: CollectiveKind,
-        extents: Extents,
-    ) -> Priced {
+    fn routed(&self, choices: &Choices, made: (usize, &Way), kind: CollectiveKind, extents: Extents) -> Priced {
         let most = |domain: DomainId| {
             let shares = self.sorts.iter().map(|&rank| self.share(domain, rank, extents.tokens));
             shares.max().unwrap_or(0)

@@ -244,6 +244,7 @@ fn ways(
     }
     let state = template.is_state(fact.tensor);
     let way = |term: &Term| {
+        crate::analysis::fact(egraph, term)?;
         let facts: Option<Vec<Fact>> = term.children().iter().map(|&child| egraph[child].data).collect();
         let inputs: Vec<usize> = facts?.iter().map(|fact| index[fact]).collect();
         let action = way_action(template, egraph, term)?;
@@ -264,12 +265,9 @@ fn way_action(template: &Template, egraph: &EGraph<Term, Layouts>, term: &Term) 
         Term::Dispatch(_) => WayAction::Dispatch,
         Term::Combine(_) => WayAction::Combine,
         Term::Op(name, inputs) => {
-            let facts: Vec<Fact> = inputs.iter().map(|&input| egraph[input].data).collect::<Option<_>>()?;
-            let layouts: Vec<Layout> = facts.iter().map(|fact| fact.layout).collect();
-            let tensors: Vec<TensorId> = facts.iter().map(|fact| fact.tensor).collect();
-            let node = template.node(template.ops[usize::from(name.0)], &tensors)?;
-            sailplan_ir::layout_after(&template.graph, node, &layouts)?;
-            WayAction::Compute(node)
+            let tensor = |&input: &Id| egraph[input].data.map(|fact| fact.tensor);
+            let tensors: Vec<TensorId> = inputs.iter().map(tensor).collect::<Option<_>>()?;
+            WayAction::Compute(template.node(template.ops[usize::from(name.0)], &tensors)?)
         }
     })
 }

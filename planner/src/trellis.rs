@@ -3,8 +3,8 @@
 //! tensor in one of the ways that no other way makes superfluous. A shared value is decided once, so it is paid once;
 //! what is made of one tensor is acyclic by construction and tensors are in topological order, so programs are acyclic.
 
-use crate::joint::{Kernels, decided_together};
 use crate::analysis::Fact;
+use crate::joint::{Kernels, decided_together};
 use crate::saturate::{Choices, WayAction};
 use sailplan_ir::{Layout, Role, TensorId};
 use std::collections::BTreeMap;
@@ -154,9 +154,7 @@ fn decided(choices: &Choices) -> Vec<Classes> {
         let classes = choices.classes.iter().enumerate().filter(|(_, class)| holds(class.fact));
         classes.fold(Classes::default(), |set, (class, _)| set.with(class))
     };
-    let of = |tensors: &[TensorId]| {
-        held(&|fact| tensors.contains(&fact.tensor) && fact.layout != Layout::Dispatched)
-    };
+    let of = |tensors: &[TensorId]| held(&|fact| tensors.contains(&fact.tensor) && fact.layout != Layout::Dispatched);
     let sent = |gates: TensorId| {
         held(&|fact| fact.layout == Layout::Dispatched && graph.dispatched_by(fact.tensor) == Some(gates))
     };
@@ -285,9 +283,8 @@ fn acyclic(choices: &Choices, ways: &[Made]) -> bool {
     for _ in ways {
         for &(class, way) in ways {
             let way = &choices.classes[class].ways[way];
-            let ready = |&input: &usize| {
-                !converts(choices, (class, way.action), input) || Classes::one(input).within(made)
-            };
+            let ready =
+                |&input: &usize| !converts(choices, (class, way.action), input) || Classes::one(input).within(made);
             if way.inputs.iter().all(ready) {
                 made = made.with(class);
             }
