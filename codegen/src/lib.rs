@@ -22,8 +22,8 @@ pub use diff::{Change, Class, Diff, Held, Kernels, Part, Phase, StageOf, Tally, 
 pub use emit::{emit, with_pins};
 pub use moves::{Sources, kept, moves};
 pub use plan::{
-    Buffer, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode, PlanTensor,
-    Product, Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,
+    Buffer, Gated, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode,
+    PlanTensor, Product, Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,
 };
 pub use proof::{Lifted, Proofs, Proven, check_proofs, equation_table, lift, read_proofs};
 pub use read::read;

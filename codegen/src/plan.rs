@@ -274,6 +274,19 @@ pub struct Product {
     pub out: String,
 }
 
+/// Which rows go to which card: a row goes to those that have an expert whose gate is not 0 for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gated {
+    /// The buffer with the gates of all rows and experts.
+    pub gates: String,
+    /// Experts that a row takes.
+    pub used: u32,
+    /// Experts of each rank, in order; written `"2 x 4"`.
+    #[serde(with = "crate::lists::columns")]
+    pub experts: Vec<u64>,
+}
+
 /// How contributions are combined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ReduceOp {
@@ -342,7 +355,10 @@ pub enum Instruction {
     },
     /// All cards of the group take part, in this order of ranks. All-reduce and broadcast work in place. All-gather
     /// reads this card's columns from `buffer` and writes all columns to `into`; reduce-scatter reads all columns from
-    /// `buffer` and writes this card's columns to `into`; `parts` are the columns of each rank.
+    /// `buffer` and writes this card's columns to `into`; `parts` are the columns of each rank. Dispatch reads this card's rows
+    /// from `buffer` and writes to `into` those of all cards that take one of its experts, where they stand in the step; its
+    /// other rows there are nothing. Combine reads what the experts made of these, and writes to `into` this card's rows, each
+    /// the sum of what the cards with an expert that it takes have made.
     Collective {
         /// What it does.
         kind: CollectiveKind,
@@ -362,6 +378,9 @@ pub enum Instruction {
         /// Columns of each rank, for all-gather and reduce-scatter; written `"6 x 3, 5 x 5"`.
         #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::lists::columns")]
         parts: Vec<u64>,
+        /// Of dispatch and combine: which rows go where.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Gated>,
         /// Bytes of the whole buffer in the wire type.
         bytes: Bytes,
         /// Prediction.

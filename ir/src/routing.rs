@@ -1,7 +1,7 @@
 //! Where the rows of a mixture of experts go: which gates say it, which product makes them, and how many rows a card gets on
 //! average.
 
-use crate::{Graph, Node, NodeId, Op, Share, TensorId};
+use crate::{Graph, Node, Op, Share, TensorId};
 
 /// How tokens are dealt to experts: each takes so many of all, any set of them with the same chance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -59,9 +59,9 @@ impl Graph {
     /// Whether an application is the product whose rows a router reads, which may be cut along its rows. Its weight has a row
     /// for each expert: cards that read all of it for a part of the tokens read little.
     #[must_use]
-    pub fn routes(&self, node: NodeId) -> bool {
-        let Some(Node { op: Op::Linear, output, .. }) = self.application(node) else { return false };
-        self.nodes.iter().any(|reader| matches!(reader.op, Op::Route { .. }) && reader.inputs.first() == Some(output))
+    pub fn routes(&self, node: &Node) -> bool {
+        let read = |reader: &Node| matches!(reader.op, Op::Route { .. }) && reader.inputs.first() == Some(&node.output);
+        node.op == Op::Linear && self.nodes.iter().any(read)
     }
 
     fn mixtures(&self) -> impl Iterator<Item = &Node> {

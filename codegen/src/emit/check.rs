@@ -145,6 +145,8 @@ pub(crate) fn collective(action: Action) -> Option<CollectiveKind> {
         Action::AllGather => Some(CollectiveKind::AllGather),
         Action::AllReduce => Some(CollectiveKind::AllReduce),
         Action::ReduceScatter => Some(CollectiveKind::ReduceScatter),
+        Action::Dispatch => Some(CollectiveKind::Dispatch),
+        Action::Combine => Some(CollectiveKind::Combine),
         _ => None,
     }
 }

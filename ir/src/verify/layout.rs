@@ -117,7 +117,7 @@ pub fn layout_after(template: &Graph, node: NodeId, operands: &[Layout]) -> Opti
         None
     } else if row.contract.contains(cut) {
         Some(Layout::Partial)
-    } else if row.split.contains(cut) || (cut == 't' && template.routes(node)) {
+    } else if row.split.contains(cut) || (cut == 't' && template.routes(&template[node])) {
         row.output().chars().position(|letter| letter == cut).map(|axis| Layout::Sharded(axis as u8))
     } else {
         None
