@@ -50,7 +50,7 @@ pub(crate) fn part(logical: &Logical, value: Value) -> Part {
         Held::Rows(share) => Part::Rows(share),
         Held::Partial(sums) => Part::Partial(sums),
         Held::Dispatched(taken) => Part::Dispatched(taken),
-        Held::Routed(taken) => Part::Routed(taken),
+        Held::Routed(_) => Part::Routed,
     }
 }
 

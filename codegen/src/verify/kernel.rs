@@ -19,7 +19,7 @@ pub(crate) enum Part {
     /// Rows that were sent to experts.
     Dispatched(Taken),
     /// What experts made of rows that were sent to them.
-    Routed(Taken),
+    Routed,
 }
 
 /// A letter with the part of it that an operand has, in atoms.
@@ -37,7 +37,7 @@ pub(crate) fn result(
     parts: &[Part],
 ) -> Result<Held, String> {
     let row = node.op.row();
-    if parts.iter().any(|part| matches!(part, Part::Routed(_))) {
+    if parts.iter().any(|part| matches!(part, Part::Routed)) {
         return Err(format!("{} reads what experts made of some rows", row.name));
     }
     if parts.iter().any(|part| matches!(part, Part::Dispatched(_))) {

@@ -207,7 +207,7 @@ fn in_part(part: Part) -> Layout {
         Part::Rows(_) => Layout::Sharded(0),
         Part::Partial(_) => Layout::Partial,
         Part::Dispatched(_) => Layout::Dispatched,
-        Part::Routed(_) => Layout::Routed,
+        Part::Routed => Layout::Routed,
     }
 }
 
