@@ -132,6 +132,8 @@ impl Maker {
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     let bf16 = Maker { request: Request { wire: Wire::Bf16, ..request() }, ..Maker::new("bf16 wire", dense()) };
+    let prompts = Request { objective: Objective::Prefill, ..request() };
+    let sent = |name| Maker { request: prompts, ..Maker::new(name, mixture()) };
     let many = Request { objective: Objective::Throughput, ..request() };
     let many = Maker { request: many, ..Maker::new("two replicas", dense()) };
     vec![
@@ -143,6 +145,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Maker::new("slow memories", dense()).on(&slow(2)),
         Maker::new("slow memories of three", tied()).on(&slow(3)),
         Maker::new("experts in slow memories", mixture()).on(&slow(3)),
+        sent("experts sent rows").on(&swift()),
+        sent("experts sent rows of three").on(&slow(3)),
         Maker::new("unlike cards", tied()).on(&mixed()),
         bf16.in_stages(2, &[(0..2, 0..5)]),
         Maker::new("uneven group", dense()).in_stages(3, &[(0..3, 0..5)]),
