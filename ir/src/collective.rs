@@ -89,9 +89,11 @@ pub struct Message {
 pub type Step = Vec<Message>;
 
 impl CollectiveKind {
-    /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::AllReduce, Self::ReduceScatter, Self::AllGather, Self::Broadcast, Self::Dispatch, Self::Combine];
+    /// Every kind whose messages have sizes that follow from the buffer's.
+    pub const ALL: [Self; 4] = [Self::AllReduce, Self::ReduceScatter, Self::AllGather, Self::Broadcast];
+
+    /// The kinds in which what a rank sends to another depends on the gates: one block for each pair.
+    pub const ROUTED: [Self; 2] = [Self::Dispatch, Self::Combine];
 
     /// The algorithms that can do this kind, in the order ties are broken.
     #[must_use]
@@ -106,7 +108,7 @@ impl CollectiveKind {
         }
     }
 
-    /// Whether what a rank sends to another depends on the gates: one block for each pair.
+    /// Whether it is one of [`Self::ROUTED`].
     #[must_use]
     pub const fn routed(self) -> bool {
         matches!(self, Self::Dispatch | Self::Combine)
@@ -120,14 +122,13 @@ impl CollectiveKind {
 }
 
 impl Pattern {
-    /// Every pattern.
-    pub const ALL: [Self; 8] = [
+    /// Every pattern whose messages have sizes that follow from the buffer's; [`CollectiveKind::ROUTED`] is all-to-all with blocks
+    /// of several sizes.
+    pub const ALL: [Self; 6] = [
         Self::Collective(CollectiveKind::AllReduce),
         Self::Collective(CollectiveKind::ReduceScatter),
         Self::Collective(CollectiveKind::AllGather),
         Self::Collective(CollectiveKind::Broadcast),
-        Self::Collective(CollectiveKind::Dispatch),
-        Self::Collective(CollectiveKind::Combine),
         Self::AllToAll,
         Self::PointToPoint,
     ];

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn rounds_send_what_schedules_send() {
-        for pattern in Pattern::ALL {
+        for pattern in Pattern::ALL.into_iter().chain(CollectiveKind::ROUTED.map(Pattern::from)) {
             for (&algorithm, ranks) in pattern.algorithms().iter().flat_map(|a| (1..=17).map(move |n| (a, n))) {
                 let rounds = pattern.rounds(algorithm, ranks).expect("it is one of its algorithms");
                 let schedule = pattern.schedule(algorithm, ranks).expect("it is one of its algorithms");

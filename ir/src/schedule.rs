@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn every_schedule_delivers_at_every_group_size() {
-        for pattern in Pattern::ALL {
+        for pattern in Pattern::ALL.into_iter().chain(CollectiveKind::ROUTED.map(Pattern::from)) {
             for (&algorithm, n) in pattern.algorithms().iter().flat_map(|a| (1..=17).map(move |n| (a, n))) {
                 for (rank, chunks) in run(pattern, algorithm, n).iter().enumerate() {
                     for (chunk, found) in chunks.iter().enumerate() {

@@ -167,7 +167,7 @@ fn collective(instruction: &mut Instruction, names: &[String], sails: &[SailId],
         return;
     }
     match numbers.below(10) {
-        0 => *kind = *numbers.pick(&CollectiveKind::ALL).unwrap(),
+        0 => *kind = *numbers.pick(&[CollectiveKind::ALL.as_slice(), &CollectiveKind::ROUTED].concat()).unwrap(),
         1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
         2 => group.reverse(),
         3 => drop(group.pop()),

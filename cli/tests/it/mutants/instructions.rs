@@ -97,7 +97,7 @@ fn collective(instruction: &mut Instruction, Words { names, sails }: &Words, num
         return gated(by, names, numbers);
     }
     match numbers.below(10) {
-        0 => *kind = *numbers.pick(&CollectiveKind::ALL).unwrap(),
+        0 => *kind = *numbers.pick(&[CollectiveKind::ALL.as_slice(), &CollectiveKind::ROUTED].concat()).unwrap(),
         1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
         2 => group.reverse(),
         3 => drop(group.pop()),
