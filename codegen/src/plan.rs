@@ -353,12 +353,10 @@ pub enum Instruction {
         /// Prediction.
         time: Picoseconds,
     },
-    /// All cards of the group take part, in this order of ranks. All-reduce and broadcast work in place. All-gather
-    /// reads this card's columns from `buffer` and writes all columns to `into`; reduce-scatter reads all columns from
-    /// `buffer` and writes this card's columns to `into`; `parts` are the columns of each rank. Dispatch reads this card's rows
-    /// from `buffer` and writes to `into` those of all cards that take one of its experts, where they stand in the step; its
-    /// other rows there are nothing. Combine reads what the experts made of these, and writes to `into` this card's rows, each
-    /// the sum of what the cards with an expert that it takes have made.
+    /// All cards of the group take part, in this order of ranks. All-reduce and broadcast work in place. All-gather reads this
+    /// card's columns from `buffer` and writes all to `into`, reduce-scatter the other way; `parts` are the columns of each rank.
+    /// Dispatch writes to `into` the rows of all cards that take one of this card's experts, at their places; combine takes
+    /// what experts made of these, and writes this card's rows, each the sum of what the cards with its experts made.
     Collective {
         /// What it does.
         kind: CollectiveKind,
@@ -378,7 +376,7 @@ pub enum Instruction {
         /// Columns of each rank, for all-gather and reduce-scatter; written `"6 x 3, 5 x 5"`.
         #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::lists::columns")]
         parts: Vec<u64>,
-        /// Of dispatch and combine: which rows go where.
+        /// Which rows go where, of dispatch and combine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Gated>,
         /// Bytes of the whole buffer in the wire type.
@@ -499,20 +497,5 @@ impl Instruction {
             Self::Repeat { body, .. } => body.iter_mut().for_each(Self::forget_time),
             other => other.time_mut().into_iter().for_each(|time| *time = Picoseconds(0)),
         }
-    }
-}
-
-/// The name of a tensor in one layer.
-#[must_use]
-pub fn in_layer(name: &str, layer: u32) -> String {
-    name.replace("{layer}", &layer.to_string())
-}
-
-/// The logical tensor that a resident is a slice of: its name without the `#2` that tells slices apart.
-#[must_use]
-pub fn tensor_name(resident: &str) -> &str {
-    match resident.rsplit_once('#') {
-        Some((tensor, number)) if !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) => tensor,
-        _ => resident,
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a placement fits the model, the fleet and itself, so that the rest of `emit` can index freely.
 
 use super::Source;
-use crate::plan::tensor_name;
+use crate::names::tensor_name;
 use sailplan_ir::{
     Action, Algorithm, Choice, CollectiveKind, Diagnostic, Diagnostics, DomainId, Domains, LayerClass, Layout,
     Partition, Price, Program, Role, Stage, TensorId, check_layouts,
