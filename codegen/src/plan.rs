@@ -300,9 +300,8 @@ pub enum ReduceOp {
     Min,
 }
 
-/// One instruction. An instruction reads all its operands before it writes. Every `time` is the prediction for the
-/// request: the average chunk in prefill ([`Request::average_prefill`]), the average step in decode, on the slowest card
-/// of the group. Every `bytes` holds at the request's limits.
+/// One instruction; it reads all operands before it writes. Every `time` is the prediction for the request: the average chunk
+/// in prefill, the average step in decode, on the slowest card of the group. Every `bytes` holds at the request's limits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Instruction {
