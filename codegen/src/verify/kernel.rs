@@ -41,7 +41,7 @@ pub(crate) fn result(
         return Err(format!("{} reads what experts made of some rows", row.name));
     }
     if parts.iter().any(|part| matches!(part, Part::Dispatched(_))) {
-        return routed::result(graph, (node, of), parts);
+        return routed::result(graph, (node, of), skip, parts);
     }
     if parts.iter().any(|part| matches!(part, Part::Partial(..))) {
         return partial(node, parts);

@@ -8,7 +8,12 @@ use super::value::{Held, Span, Sums, Taken, Terms, Value, tile_in_order};
 use sailplan_ir::{Graph, Node, Op, Routing, RowShare, TensorId};
 
 /// How the result of an operator is held that reads rows which were sent to experts.
-pub(crate) fn result(graph: &Graph, (node, of): (&Node, (u32, u32)), parts: &[Part]) -> Result<Held, String> {
+pub(crate) fn result(
+    graph: &Graph,
+    (node, of): (&Node, (u32, u32)),
+    skip: u64,
+    parts: &[Part],
+) -> Result<Held, String> {
     let name = node.op.row().name;
     let (Op::Experts { .. }, [Part::Dispatched(taken), others @ ..]) = (node.op, parts) else {
         return Err(format!("{name} reads rows that were sent to experts"));
@@ -18,7 +23,7 @@ pub(crate) fn result(graph: &Graph, (node, of): (&Node, (u32, u32)), parts: &[Pa
     }
     let all = [&[Part::Whole], others].concat();
     let Taken { span, size, .. } = *taken;
-    match kernel::result(graph, (node, of), 0, &all)? {
+    match kernel::result(graph, (node, of), skip, &all)? {
         Held::Partial(sums) if sums == Sums::one(Terms { of, letter: 'e', span, size }) => Ok(Held::Routed(*taken)),
         _ => Err(format!("{name} reads rows that were sent to experts {}..{} of {size}", span.start, span.end)),
     }
