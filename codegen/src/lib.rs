@@ -7,6 +7,7 @@ mod digest;
 mod emit;
 mod lists;
 mod moves;
+mod names;
 mod plan;
 mod proof;
 mod read;
@@ -21,9 +22,10 @@ pub use check::check_model;
 pub use diff::{Change, Class, Diff, Held, Kernels, Part, Phase, StageOf, Tally, What, diff, diff_refused, headroom};
 pub use emit::{emit, with_pins};
 pub use moves::{Sources, kept, moves};
+pub use names::{in_layer, tensor_name};
 pub use plan::{
-    Buffer, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode, PlanTensor,
-    Product, Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,
+    Buffer, Gated, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode,
+    PlanTensor, Product, Program, ReduceOp, Resident, SailPlan, Slice, VERSION,
 };
 pub use proof::{Lifted, Proofs, Proven, check_proofs, equation_table, lift, read_proofs};
 pub use read::read;

@@ -274,6 +274,19 @@ pub struct Product {
     pub out: String,
 }
 
+/// Which rows go to which card: a row goes to those that have an expert whose gate is not 0 for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gated {
+    /// The buffer with the gates of all rows and experts.
+    pub gates: String,
+    /// Experts that a row takes.
+    pub used: u32,
+    /// Experts of each rank, in order; written `"2 x 4"`.
+    #[serde(with = "crate::lists::columns")]
+    pub experts: Vec<u64>,
+}
+
 /// How contributions are combined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ReduceOp {
@@ -287,9 +300,8 @@ pub enum ReduceOp {
     Min,
 }
 
-/// One instruction. An instruction reads all its operands before it writes. Every `time` is the prediction for the
-/// request: the average chunk in prefill ([`Request::average_prefill`]), the average step in decode, on the slowest card
-/// of the group. Every `bytes` holds at the request's limits.
+/// One instruction; it reads all operands before it writes. Every `time` is the prediction for the request: the average chunk
+/// in prefill, the average step in decode, on the slowest card of the group. Every `bytes` holds at the request's limits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Instruction {
@@ -340,9 +352,10 @@ pub enum Instruction {
         /// Prediction.
         time: Picoseconds,
     },
-    /// All cards of the group take part, in this order of ranks. All-reduce and broadcast work in place. All-gather
-    /// reads this card's columns from `buffer` and writes all columns to `into`; reduce-scatter reads all columns from
-    /// `buffer` and writes this card's columns to `into`; `parts` are the columns of each rank.
+    /// All cards of the group take part, in this order of ranks. All-reduce and broadcast work in place. All-gather reads this
+    /// card's columns from `buffer` and writes all to `into`, reduce-scatter the other way; `parts` are the columns of each rank.
+    /// Dispatch writes to `into` the rows of all cards that take one of this card's experts, at their places; combine takes
+    /// what experts made of these, and writes this card's rows, each the sum of what the cards with its experts made.
     Collective {
         /// What it does.
         kind: CollectiveKind,
@@ -362,6 +375,9 @@ pub enum Instruction {
         /// Columns of each rank, for all-gather and reduce-scatter; written `"6 x 3, 5 x 5"`.
         #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::lists::columns")]
         parts: Vec<u64>,
+        /// Which rows go where, of dispatch and combine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Gated>,
         /// Bytes of the whole buffer in the wire type.
         bytes: Bytes,
         /// Prediction.
@@ -480,20 +496,5 @@ impl Instruction {
             Self::Repeat { body, .. } => body.iter_mut().for_each(Self::forget_time),
             other => other.time_mut().into_iter().for_each(|time| *time = Picoseconds(0)),
         }
-    }
-}
-
-/// The name of a tensor in one layer.
-#[must_use]
-pub fn in_layer(name: &str, layer: u32) -> String {
-    name.replace("{layer}", &layer.to_string())
-}
-
-/// The logical tensor that a resident is a slice of: its name without the `#2` that tells slices apart.
-#[must_use]
-pub fn tensor_name(resident: &str) -> &str {
-    match resident.rsplit_once('#') {
-        Some((tensor, number)) if !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) => tensor,
-        _ => resident,
     }
 }

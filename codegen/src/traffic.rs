@@ -1,7 +1,7 @@
 //! What a plan puts on the links, counted message by message from the schedules that it names.
 
-use crate::{Instruction, Plan, Program, SailPlan};
-use sailplan_ir::{Algorithm, Bytes, Chunks, CollectiveKind, SailId, even_chunk};
+use crate::{Gated, Instruction, Plan, Program, SailPlan};
+use sailplan_ir::{Algorithm, Bytes, Chunks, CollectiveKind, Routing, SailId, even_chunk};
 use std::collections::BTreeMap;
 
 /// Bytes that each card sends to other cards in one run of a program, by what sends them, in order of the card's id.
@@ -60,16 +60,30 @@ fn collective(sail: SailId, instruction: &Instruction) -> Bytes {
 }
 
 /// The messages of one collective, each with its sending rank and its bytes. Chunks are the parts of the ranks where the
-/// instruction has any, else even.
+/// instruction has any, else even. Of rows that go to experts and back they are as many as do on average.
 pub(crate) fn messages(instruction: &Instruction) -> Vec<(usize, Bytes)> {
-    let Instruction::Collective { kind, algorithm, group, parts, bytes, .. } = instruction else { return Vec::new() };
+    let Instruction::Collective { kind, algorithm, group, parts, by, bytes, .. } = instruction else {
+        return Vec::new();
+    };
     let (ranks, columns) = (group.len(), parts.iter().sum::<u64>());
-    let chunk = |index: usize| match parts.get(index) {
+    let part = |index: usize| match parts.get(index) {
         Some(&part) if columns > 0 => Bytes((u128::from(bytes.0) * u128::from(part) / u128::from(columns)) as u64),
         _ => {
             let run = even_chunk(bytes.0, ranks, index);
             Bytes(run.end - run.start)
         }
+    };
+    // The block from one rank to another, of rows of the one or of the other.
+    let block = |by: &Gated, index: usize| {
+        let (from, to) = (index / ranks.max(1), index % ranks.max(1));
+        let (own, at) = if *kind == CollectiveKind::Dispatch { (from, to) } else { (to, from) };
+        let experts = by.experts.iter().fold(0, |sum: u64, &experts| sum.saturating_add(experts));
+        let routing = Routing { experts: u32::try_from(experts).unwrap_or(u32::MAX), used: by.used };
+        Bytes(routing.rows(part(own).0, by.experts.get(at).copied().unwrap_or(0)))
+    };
+    let chunk = |index: usize| match by {
+        Some(by) if kind.routed() => block(by, index),
+        _ => part(index),
     };
     let run = |chunks: Chunks| -> Bytes { (chunks.start..chunks.end).map(chunk).sum() };
     let steps = kind.schedule(*algorithm, ranks).unwrap_or_default();

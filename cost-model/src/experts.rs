@@ -9,6 +9,10 @@
 //!
 //! **Operations** are those of `T·k·n/E` pairs of a token and an expert, the mean, and of one pair at least for each expert
 //! that is read. What experts make in between stays in the kernel.
+//!
+//! **Rows sent.** Of rows that go to the cards with an expert that they take, a card with `n` experts gets each with chance
+//! 1 − C(E − n, k) / C(E, k) (`ir::Routing`); the largest block that a card sends to another one is priced for all, and the
+//! kernel as if all rows were there: it reads no others, but which ones is chance.
 
 use crate::{Local, Work};
 use sailplan_ir::{Bytes, Share};

@@ -26,6 +26,8 @@ pub struct Collective {
     pub parts: Vec<u64>,
     /// Whether parts are shares of the rows.
     pub by_rows: bool,
+    /// Of each rank, for dispatch and combine: its experts.
+    pub experts: Vec<u64>,
 }
 
 /// Rows and columns of the whole that ranks have parts of.
@@ -61,7 +63,8 @@ impl Exchange {
     pub fn new(collective: Collective, own: SailId) -> Option<Self> {
         let ranks = collective.group.len();
         let rank = collective.group.iter().position(|&sail| sail == own)?;
-        if collective.in_parts() && collective.parts.len() != ranks {
+        let counts = (collective.parts.len(), collective.experts.len());
+        if collective.in_parts() && counts.0 != ranks || collective.kind.routed() && counts.1 != ranks {
             return None;
         }
         let mut turns = Vec::new();
@@ -89,7 +92,8 @@ impl Exchange {
         let Self { collective, rank, .. } = self;
         if collective.by_rows {
             let own = RowShare::among(&collective.parts, *rank).map(Dim::Part);
-            let rows = if collective.kind == CollectiveKind::AllGather { (from, into) } else { (into, from) };
+            let gathers = matches!(collective.kind, CollectiveKind::AllGather | CollectiveKind::Dispatch);
+            let rows = if gathers { (from, into) } else { (into, from) };
             return own.map(|own| (own, Dim::Tokens)) == Some(rows) && operand == result;
         }
         if from != into {
@@ -101,7 +105,23 @@ impl Exchange {
             CollectiveKind::AllGather => (Some(operand), Some(result)) == (part(), all()),
             CollectiveKind::ReduceScatter => (Some(operand), Some(result)) == (all(), part()),
             CollectiveKind::AllReduce | CollectiveKind::Broadcast => operand == result,
+            CollectiveKind::Dispatch | CollectiveKind::Combine => false,
         }
+    }
+
+    /// Whether gates with such rows of so many columns say which rows go where; there are none where none are needed.
+    #[must_use]
+    pub fn fits_gates(&self, gates: Option<(Dim, u64)>) -> bool {
+        let all = || self.collective.experts.iter().try_fold(0_u64, |sum, &experts| sum.checked_add(experts));
+        match gates {
+            Some((rows, columns)) => self.collective.kind.routed() && rows == Dim::Tokens && Some(columns) == all(),
+            None => !self.collective.kind.routed(),
+        }
+    }
+
+    /// This rank.
+    pub(crate) fn rank(&self) -> usize {
+        self.rank
     }
 
     /// The collective of all ranks.
@@ -178,7 +198,7 @@ impl Combine for ReduceOp {
 impl Collective {
     /// Whether chunks are the ranks' parts; otherwise they are near-equal runs of elements.
     fn in_parts(&self) -> bool {
-        matches!(self.kind, CollectiveKind::AllGather | CollectiveKind::ReduceScatter)
+        !matches!(self.kind, CollectiveKind::AllReduce | CollectiveKind::Broadcast)
     }
 
     fn reduces(&self) -> bool {

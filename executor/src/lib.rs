@@ -13,6 +13,7 @@ mod linear;
 mod replay;
 mod residents;
 mod resolve;
+mod routed;
 mod sail;
 mod session;
 mod shards;

@@ -45,6 +45,8 @@ pub(crate) enum Action {
         exchange: Arc<Exchange>,
         from: Buffer,
         into: Buffer,
+        /// By which rows go to experts and back.
+        gates: Option<Buffer>,
     },
     Send {
         peer: SailId,
@@ -169,9 +171,10 @@ impl Resolver {
             Instruction::Slice { buffer: whole, start, end, out, .. } => {
                 self.slice(buffer(whole)?, *start..*end, buffer(out)?)?
             }
-            Instruction::Collective { buffer: operand, into, .. } => {
+            Instruction::Collective { buffer: operand, into, by, .. } => {
                 let operand = buffer(operand)?;
-                self.collective(from, operand, into.as_ref().map_or(Ok(operand), buffer)?)?
+                let gates = by.as_ref().map(|by| buffer(&by.gates)).transpose()?;
+                self.collective(from, (operand, into.as_ref().map_or(Ok(operand), buffer)?), gates)?
             }
             Instruction::Send { peer, buffer: from, tag, .. } => {
                 Action::Send { peer: *peer, tag: *tag, from: buffer(from)? }
@@ -196,17 +199,25 @@ impl Resolver {
         Ok(Action::Slice { from, first: columns.start as usize, into })
     }
 
-    fn collective(&self, instruction: &Instruction, from: Buffer, into: Buffer) -> Result<Action, ReplayError> {
-        let Instruction::Collective { kind, op, group, algorithm, parts, .. } = instruction else {
+    fn collective(
+        &self,
+        instruction: &Instruction,
+        (from, into): (Buffer, Buffer),
+        gates: Option<Buffer>,
+    ) -> Result<Action, ReplayError> {
+        let Instruction::Collective { kind, op, group, algorithm, parts, by, .. } = instruction else {
             return Err(self.malformed("no collective".to_owned()));
         };
         let (op, group, parts) = (op.unwrap_or(ReduceOp::Sum), group.clone(), parts.clone());
         let by_rows = [from, into].iter().any(|buffer| matches!(buffer.rows, Dim::Part(_)));
-        let exchange = self.exchange(Collective { kind: *kind, algorithm: *algorithm, op, group, parts, by_rows })?;
-        if !exchange.fits((from.rows, from.columns), (into.rows, into.columns)) {
+        let experts = by.as_ref().map_or_else(Vec::new, |by| by.experts.clone());
+        let exchange =
+            self.exchange(Collective { kind: *kind, algorithm: *algorithm, op, group, parts, by_rows, experts })?;
+        let fits = exchange.fits((from.rows, from.columns), (into.rows, into.columns));
+        if !fits || !exchange.fits_gates(gates.map(|gates| (gates.rows, gates.columns))) {
             return Err(self.malformed(format!("{algorithm} {kind} cannot make {into:?} of {from:?}")));
         }
-        Ok(Action::Collective { exchange, from, into })
+        Ok(Action::Collective { exchange, from, into, gates })
     }
 
     fn exchange(&self, collective: Collective) -> Result<Arc<Exchange>, ReplayError> {

@@ -129,12 +129,16 @@ impl<D: Device, T: Transport> Sail<D, T> {
                 let values = columns(values, from.columns, *first, into.columns as usize);
                 self.write(*into, step, &values)?;
             }
-            Action::Collective { exchange, from, into } => {
+            Action::Collective { exchange, from, into, gates } => {
                 let operand = self.read(*from, step)?;
+                let gates = gates.map(|gates| self.read(gates, step)).transpose()?;
                 let began = Instant::now();
                 let rows = step.rows(*from).max(step.rows(*into)) as usize;
                 let whole = Extent { rows, columns: from.columns.max(into.columns) as usize };
-                let result = exchange.run(whole, operand, &mut self.transport)?;
+                let result = match gates {
+                    Some(gates) => exchange.run_by(whole, &operand, &gates, &mut self.transport)?,
+                    None => exchange.run(whole, operand, &mut self.transport)?,
+                };
                 self.times.links += began.elapsed();
                 self.write(*into, step, &result)?;
             }

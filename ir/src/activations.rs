@@ -295,6 +295,7 @@ impl RankView<'_> {
         let kind = match made.action {
             Action::AllReduce => CollectiveKind::AllReduce,
             Action::ReduceScatter => CollectiveKind::ReduceScatter,
+            Action::Combine => CollectiveKind::Combine,
             _ => return None,
         };
         let tensor = &self.template[made.tensor];
@@ -320,7 +321,7 @@ impl RankView<'_> {
 }
 
 /// Elements that arrive at `rank` to be added in the fullest step of a schedule; `size` tells those of a chunk, or of
-/// the whole buffer. Closed forms of [`CollectiveKind::schedule`], which is too long to be built for every group.
+/// the whole buffer; of a combine all rows of a part may arrive from every other rank. Closed forms of [`CollectiveKind::schedule`], which is too long to be built for every group.
 #[must_use]
 pub fn arriving(
     kind: CollectiveKind,
@@ -333,7 +334,7 @@ pub fn arriving(
     let core = Core::new(ranks);
     match (kind, algorithm) {
         _ if ranks < 2 => 0,
-        (CollectiveKind::AllGather | CollectiveKind::Broadcast, _) => 0,
+        (CollectiveKind::AllGather | CollectiveKind::Broadcast | CollectiveKind::Dispatch, _) => 0,
         (_, Algorithm::OneShot) => size(None).saturating_mul(others),
         (_, Algorithm::Direct) => size(Some(rank)).saturating_mul(others),
         (_, Algorithm::Ring) => {

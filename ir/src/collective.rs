@@ -15,6 +15,12 @@ pub enum CollectiveKind {
     AllGather,
     /// Every rank ends with rank 0's buffer.
     Broadcast,
+    /// Every rank ends with those rows of all parts that take one of its experts: an all-to-all of blocks whose sizes follow
+    /// from the gates, which every rank knows (Lepikhin et al. 2020).
+    Dispatch,
+    /// Back: rank r ends with part r of the sum, to which a rank contributes the rows that take one of its experts. Blocks
+    /// are added in the order of ranks when all are there.
+    Combine,
 }
 
 /// What moves between the ranks of a group: a collective that a plan can state, or traffic that is only priced.
@@ -83,8 +89,11 @@ pub struct Message {
 pub type Step = Vec<Message>;
 
 impl CollectiveKind {
-    /// Every kind.
+    /// Every kind whose messages have sizes that follow from the buffer's.
     pub const ALL: [Self; 4] = [Self::AllReduce, Self::ReduceScatter, Self::AllGather, Self::Broadcast];
+
+    /// The kinds in which what a rank sends to another depends on the gates: one block for each pair.
+    pub const ROUTED: [Self; 2] = [Self::Dispatch, Self::Combine];
 
     /// The algorithms that can do this kind, in the order ties are broken.
     #[must_use]
@@ -95,7 +104,14 @@ impl CollectiveKind {
             Self::ReduceScatter => &[Ring, Direct, HalvingDoubling],
             Self::AllGather => &[Ring, Direct, RecursiveDoubling],
             Self::Broadcast => &[Ring, Direct, HalvingDoubling, Tree],
+            Self::Dispatch | Self::Combine => &[Direct],
         }
+    }
+
+    /// Whether it is one of [`Self::ROUTED`].
+    #[must_use]
+    pub const fn routed(self) -> bool {
+        matches!(self, Self::Dispatch | Self::Combine)
     }
 
     /// The schedule over `ranks` ranks, empty for one rank; `None` when the algorithm cannot do this kind.
@@ -106,7 +122,8 @@ impl CollectiveKind {
 }
 
 impl Pattern {
-    /// Every pattern.
+    /// Every pattern whose messages have sizes that follow from the buffer's; [`CollectiveKind::ROUTED`] is all-to-all with blocks
+    /// of several sizes.
     pub const ALL: [Self; 6] = [
         Self::Collective(CollectiveKind::AllReduce),
         Self::Collective(CollectiveKind::ReduceScatter),
@@ -126,12 +143,14 @@ impl Pattern {
         }
     }
 
-    /// How many chunks messages count in: one for each rank; for all-to-all one for each pair, the block from rank a to
-    /// rank b being chunk a · ranks + b.
+    /// How many chunks messages count in: one for each rank; for all-to-all, dispatch and combine one for each pair, the block
+    /// from rank a to rank b being chunk a · ranks + b.
     #[must_use]
     pub const fn chunks(self, ranks: usize) -> usize {
         match self {
-            Self::AllToAll => ranks.saturating_mul(ranks),
+            Self::AllToAll | Self::Collective(CollectiveKind::Dispatch | CollectiveKind::Combine) => {
+                ranks.saturating_mul(ranks)
+            }
             _ => ranks,
         }
     }
@@ -177,6 +196,8 @@ impl fmt::Display for CollectiveKind {
             Self::ReduceScatter => "reduce-scatter",
             Self::AllGather => "all-gather",
             Self::Broadcast => "broadcast",
+            Self::Dispatch => "dispatch",
+            Self::Combine => "combine",
         })
     }
 }

@@ -14,6 +14,10 @@ pub enum Layout {
     Sharded(u8),
     /// The ranks' tensors add up to it.
     Partial,
+    /// Each rank holds the rows that take one of its experts; its other rows are nothing, and are not read.
+    Dispatched,
+    /// The ranks' tensors add up to it, and the rows that take none of a rank's experts are zero there.
+    Routed,
     /// It is on the host.
     Host,
 }
@@ -33,6 +37,11 @@ pub enum Action {
     AllReduce,
     /// All ranks add their partial sums, each keeps its slice.
     ReduceScatter,
+    /// All ranks send each of their rows to the ranks with an expert that it takes, by the gates that are the second operand.
+    Dispatch,
+    /// The ranks with an expert that a row takes send what it made of it back to the rank whose row it is, which adds all up;
+    /// the second operand are the gates.
+    Combine,
     /// The host takes the value: from one rank when whole, slice by slice when sharded.
     Collect,
 }
@@ -137,6 +146,8 @@ impl fmt::Display for Layout {
             Self::Whole => f.write_str("whole"),
             Self::Sharded(axis) => write!(f, "sharded({axis})"),
             Self::Partial => f.write_str("partial"),
+            Self::Dispatched => f.write_str("dispatched"),
+            Self::Routed => f.write_str("routed"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -151,6 +162,8 @@ impl fmt::Display for Action {
             Self::AllGather => f.write_str("all-gather"),
             Self::AllReduce => f.write_str("all-reduce"),
             Self::ReduceScatter => f.write_str("reduce-scatter"),
+            Self::Dispatch => f.write_str("dispatch"),
+            Self::Combine => f.write_str("combine"),
             Self::Collect => f.write_str("collect"),
         }
     }

@@ -27,6 +27,10 @@ pub enum Head {
     AllReduce,
     /// The same, of which each rank keeps its slice along an axis.
     ReduceScatter(u8),
+    /// The rows of all ranks' slices at the ranks with an expert that they take; the gates are the second operand.
+    Dispatch,
+    /// Each rank's slice of the rows of what all experts made together; the gates are the second operand.
+    Combine,
     /// The value on the host: from one rank, or all ranks' slices along an axis.
     Collect(Option<u8>),
 }
@@ -126,6 +130,8 @@ impl fmt::Display for Head {
             Self::AllGather(axis) => write!(f, "all-gather.{axis}"),
             Self::AllReduce => f.write_str("all-reduce"),
             Self::ReduceScatter(axis) => write!(f, "reduce-scatter.{axis}"),
+            Self::Dispatch => f.write_str("dispatch"),
+            Self::Combine => f.write_str("combine"),
             Self::Collect(None) => f.write_str("collect"),
             Self::Collect(Some(axis)) => write!(f, "collect.{axis}"),
         }

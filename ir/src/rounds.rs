@@ -32,7 +32,7 @@ impl Pattern {
     /// What [`Self::schedule`] sends, in order.
     #[must_use]
     pub fn rounds(self, algorithm: Algorithm, ranks: usize) -> Option<Vec<Round>> {
-        use CollectiveKind::{AllGather, AllReduce, ReduceScatter};
+        use CollectiveKind::{AllGather, AllReduce, Combine, Dispatch, ReduceScatter};
         let around = |steps: usize| {
             let traffic = Traffic::Messages(ring_step(ranks));
             vec![Round { steps: steps as u64, traffic }]
@@ -44,7 +44,9 @@ impl Pattern {
             (Self::Collective(ReduceScatter | AllGather), Algorithm::Ring) => around(ranks - 1),
             (Self::Collective(AllReduce), Algorithm::Direct) => exchange(2, 1),
             (Self::Collective(AllReduce), Algorithm::OneShot) => exchange(1, ranks),
-            (Self::Collective(ReduceScatter | AllGather) | Self::AllToAll, Algorithm::Direct) => exchange(1, 1),
+            (Self::Collective(ReduceScatter | AllGather | Dispatch | Combine) | Self::AllToAll, Algorithm::Direct) => {
+                exchange(1, 1)
+            }
             _ => self.schedule(algorithm, ranks)?.into_iter().map(Round::once).collect(),
         })
     }
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn rounds_send_what_schedules_send() {
-        for pattern in Pattern::ALL {
+        for pattern in Pattern::ALL.into_iter().chain(CollectiveKind::ROUTED.map(Pattern::from)) {
             for (&algorithm, ranks) in pattern.algorithms().iter().flat_map(|a| (1..=17).map(move |n| (a, n))) {
                 let rounds = pattern.rounds(algorithm, ranks).expect("it is one of its algorithms");
                 let schedule = pattern.schedule(algorithm, ranks).expect("it is one of its algorithms");

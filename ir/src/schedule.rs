@@ -8,7 +8,7 @@ impl Pattern {
     #[must_use]
     pub fn schedule(self, algorithm: Algorithm, ranks: usize) -> Option<Vec<Step>> {
         use Algorithm::{Direct, HalvingDoubling, OneShot, RecursiveDoubling, Ring, Tree};
-        use CollectiveKind::{AllGather, AllReduce, Broadcast, ReduceScatter};
+        use CollectiveKind::{AllGather, AllReduce, Broadcast, Combine, Dispatch, ReduceScatter};
         if ranks < 2 {
             return Some(Vec::new());
         }
@@ -34,7 +34,9 @@ impl Pattern {
             (Self::Collective(Broadcast), HalvingDoubling) => core.broadcast(),
             (Self::Collective(Broadcast), Tree) => tree_broadcast(ranks),
             (Self::AllToAll, Ring) => all_to_all_ring(ranks),
-            (Self::AllToAll, Direct) => vec![everyone(ranks, |from, to| Chunks::one(from * ranks + to), Use::Copy)],
+            (Self::AllToAll | Self::Collective(Dispatch | Combine), Direct) => {
+                vec![everyone(ranks, |from, to| Chunks::one(from * ranks + to), Use::Copy)]
+            }
             (Self::AllToAll, RecursiveDoubling) => all_to_all_doubling(ranks),
             (Self::PointToPoint, Direct) => vec![vec![copy(0, ranks - 1, all)]],
             _ => return None,
@@ -261,7 +263,7 @@ mod tests {
             Pattern::Collective(AllReduce | ReduceScatter) => BTreeSet::from([rank]),
             Pattern::Collective(AllGather) if rank == chunk => BTreeSet::from([rank]),
             Pattern::Collective(Broadcast) | Pattern::PointToPoint if rank == 0 => BTreeSet::from([0]),
-            Pattern::AllToAll if chunk / n == rank => BTreeSet::from([rank]),
+            Pattern::AllToAll | Pattern::Collective(Dispatch | Combine) if chunk / n == rank => BTreeSet::from([rank]),
             _ => BTreeSet::new(),
         };
         (0..n).map(|rank| (0..pattern.chunks(n)).map(|chunk| own(rank, chunk)).collect()).collect()
@@ -297,14 +299,16 @@ mod tests {
             Pattern::Collective(ReduceScatter) => (rank == chunk).then(|| (0..n).collect()),
             Pattern::Collective(AllGather) => Some([chunk].into()),
             Pattern::Collective(Broadcast) => Some([0].into()),
-            Pattern::AllToAll => (chunk % n == rank).then(|| [chunk / n].into()),
+            Pattern::AllToAll | Pattern::Collective(Dispatch | Combine) => {
+                (chunk % n == rank).then(|| [chunk / n].into())
+            }
             Pattern::PointToPoint => (rank == n - 1).then(|| [0].into()),
         }
     }
 
     #[test]
     fn every_schedule_delivers_at_every_group_size() {
-        for pattern in Pattern::ALL {
+        for pattern in Pattern::ALL.into_iter().chain(CollectiveKind::ROUTED.map(Pattern::from)) {
             for (&algorithm, n) in pattern.algorithms().iter().flat_map(|a| (1..=17).map(move |n| (a, n))) {
                 for (rank, chunks) in run(pattern, algorithm, n).iter().enumerate() {
                     for (chunk, found) in chunks.iter().enumerate() {

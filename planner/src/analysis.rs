@@ -80,7 +80,8 @@ impl Analysis<Term> for Layouts {
     }
 }
 
-fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
+/// What a term stands for; `None` of one that the table rejects.
+pub(crate) fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
     let of = |id: Id| egraph[id].data;
     let convert = |id: Id, from: fn(Layout) -> bool, layout: Layout| {
         of(id).filter(|fact| from(fact.layout)).map(|fact| Fact { tensor: fact.tensor, layout })
@@ -94,7 +95,19 @@ fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
         }
         Term::Scatter(axis, [id]) => convert(*id, |from| from == Layout::Partial, Layout::Sharded(axis.0)),
         Term::AllReduce([id]) => convert(*id, |from| from == Layout::Partial, Layout::Whole),
-        Term::Collect(_, [id]) => convert(*id, |from| from != Layout::Partial, Layout::Host),
+        Term::Dispatch([id, gates]) => {
+            let by = of(*gates).filter(|gates| gates.layout == Layout::Whole)?.tensor;
+            let sent = |fact: &Fact| egraph.analysis.template.graph.dispatched_by(fact.tensor) == Some(by);
+            of(*id).filter(sent)?;
+            convert(*id, |from| from == Layout::Sharded(0), Layout::Dispatched)
+        }
+        Term::Combine([id, gates]) => {
+            let by = of(*gates).filter(|gates| gates.layout == Layout::Whole)?.tensor;
+            let made = |fact: &Fact| egraph.analysis.template.graph.combined_by(fact.tensor) == Some(by);
+            of(*id).filter(made)?;
+            convert(*id, |from| from == Layout::Routed, Layout::Sharded(0))
+        }
+        Term::Collect(_, [id]) => convert(*id, |from| matches!(from, Layout::Whole | Layout::Sharded(_)), Layout::Host),
         Term::Op(name, inputs) => {
             let template = &egraph.analysis.template;
             let facts: Vec<Fact> = inputs.iter().map(|&input| of(input)).collect::<Option<_>>()?;

@@ -2,6 +2,7 @@
 //! compares with the layer evaluated whole. This checks rules, guards, layouts and partitions together.
 
 mod joint;
+mod routed;
 mod wrong;
 
 use crate::saturate::{Choices, Way, WayAction, saturate};
@@ -184,7 +185,9 @@ fn experts(inputs: &[&Dense]) -> Dense {
         let inner = |f: usize| swiglu(into(gate, t, e * width + f), into(up, t, e * width + f));
         (0..width).map(|f| down.at(e * rows + d, f) * inner(f)).sum()
     };
-    Dense::build(&[x.axes[0], rows], |t, d| (0..gates.columns()).map(|e| gates.at(t, e) * one(t, e, d)).sum())
+    // A row that an expert does not get may be no numbers there.
+    let taken = |t: usize| (0..gates.columns()).filter(move |&e| gates.at(t, e) != 0.0);
+    Dense::build(&[x.axes[0], rows], |t, d| taken(t).map(|e| gates.at(t, e) * one(t, e, d)).sum())
 }
 
 /// A small generator of numbers in −1..1 (splitmix64).
@@ -256,7 +259,11 @@ impl Audit<'_> {
         let expected: Family = match fact.layout {
             Layout::Whole => vec![value.clone(); self.ranks],
             Layout::Sharded(axis) => self.cut(fact.tensor, axis),
-            Layout::Partial | Layout::Host => {
+            Layout::Dispatched => return self.check_dispatched(fact.tensor, family, &format!("{fact:?} by {way:?}")),
+            Layout::Partial | Layout::Host | Layout::Routed => {
+                if fact.layout == Layout::Routed {
+                    self.check_routed(fact.tensor, family, &format!("{fact:?} by {way:?}"));
+                }
                 let sum = family.iter().skip(1).fold(family[0].clone(), |sum, part| sum.map2(part, |a, b| a + b));
                 assert_close(&sum, value, &format!("{fact:?} by {way:?}"));
                 return;
@@ -282,6 +289,11 @@ impl Audit<'_> {
             WayAction::AllReduce => vec![sum(inputs[0]); self.ranks],
             WayAction::ReduceScatter => {
                 let total = sum(inputs[0]);
+                (0..self.ranks).map(|rank| self.part(&total, fact, rank)).collect()
+            }
+            WayAction::Dispatch => self.dispatched(fact.tensor, &self.assembled(way.inputs[0], inputs[0])),
+            WayAction::Combine => {
+                let total = self.combined(fact.tensor, inputs[0]);
                 (0..self.ranks).map(|rank| self.part(&total, fact, rank)).collect()
             }
             WayAction::AllGather => vec![self.assembled(way.inputs[0], inputs[0]); self.ranks],

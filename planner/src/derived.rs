@@ -1,7 +1,7 @@
 //! Tests only: the ways of cutting a decoder that the rules must find, each looked up in the saturated classes.
 
 use crate::saturate::{Choices, WayAction, saturate};
-use sailplan_ir::Layout::{Host, Partial, Sharded, Whole};
+use sailplan_ir::Layout::{Dispatched, Host, Partial, Routed, Sharded, Whole};
 use sailplan_ir::{DType, Dim, Graph, Layout, Node, Op, Role, layout_after};
 
 /// Choices of one class of a small grouped-query decoder.
@@ -113,14 +113,15 @@ fn norms_and_sums_are_split_by_tokens() {
     assert!(can(&variant("layer"), "attn_post_norm", Sharded(0), "compute", &[Sharded(0), Whole]));
 }
 
-/// Positions are not carried along, and products would read all weights for a part of the tokens.
+/// Positions are not carried along, and products would read all weights for a part of the tokens, but for a router's, which
+/// are small.
 #[test]
 fn nothing_else_is_split_by_tokens() {
     for layer in [choices("layer"), variant("layer"), mixture()] {
         let graph = &layer.template.graph;
         for class in layer.classes.iter().filter(|class| class.fact.layout == Sharded(0)) {
             let tensor = &graph[class.fact.tensor];
-            let by_norms = |node: &&Node| matches!(node.op, Op::RmsNorm { .. } | Op::Add);
+            let by_norms = |node: &&Node| matches!(node.op, Op::RmsNorm { .. } | Op::Add | Op::Route { .. });
             let touches = |node: &Node| node.output == class.fact.tensor || node.inputs.contains(&class.fact.tensor);
             let around = graph.nodes.iter().filter(by_norms).any(touches);
             assert!(tensor.role == Role::Weight || around, "{}", tensor.name);
@@ -259,6 +260,20 @@ fn a_router_sees_all_logits_wherever_they_were_made() {
     }
 }
 
+/// Expert parallelism as in GShard (Lepikhin et al. 2020): each rank's rows are normed, routed and sent to the ranks with their
+/// experts, and what these make of them comes back.
+#[test]
+fn rows_are_sent_to_their_experts() {
+    let layer = mixture();
+    assert!(can(&layer, "router", Sharded(0), "compute", &[Sharded(0), Whole]));
+    assert!(can(&layer, "router", Whole, "all-gather", &[Sharded(0)]));
+    assert!(can(&layer, "ffn_norm", Dispatched, "dispatch", &[Sharded(0), Whole]));
+    assert!(can(&layer, "ffn_out", Routed, "compute", &[Dispatched, Sharded(1), Sharded(0), Sharded(0), Sharded(0)]));
+    assert!(can(&layer, "ffn_out", Sharded(0), "combine", &[Routed, Whole]));
+    let others = layer.classes.iter().filter(|class| matches!(class.fact.layout, Dispatched | Routed));
+    assert_eq!(others.map(|class| class.ways.len()).collect::<Vec<_>>(), [1, 1], "and in no other way");
+}
+
 /// The size of the saturated classes: a change here is a change of the rule table.
 #[test]
 fn saturation_stays_small() {
@@ -268,7 +283,7 @@ fn saturation_stays_small() {
     });
     assert_eq!(sizes, [(11, 8, 3), (147, 77, 4), (21, 15, 4)]);
     let stats = mixture().stats;
-    assert_eq!((stats.nodes, stats.classes, stats.iterations), (140, 80, 3));
+    assert_eq!((stats.nodes, stats.classes, stats.iterations), (148, 84, 4));
 }
 
 /// `x + (w2·(w1·x) + w4·(w3·x))`: the two products over cut sums are added before they are reduced, once.

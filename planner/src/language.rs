@@ -15,6 +15,8 @@ define_language! {
         Scatter(Scatter, [Id; 1]),
         Collect(Collect, [Id; 1]),
         "all-reduce" = AllReduce([Id; 1]),
+        "dispatch" = Dispatch([Id; 2]),
+        "combine" = Combine([Id; 2]),
         Op(OpName, Vec<Id>),
     }
 }

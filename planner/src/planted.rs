@@ -61,12 +61,36 @@ fn planted_wrong_rules_are_caught() {
                 "(op@EXPERTS ?x ?g ?a ?b ?c)",
                 "(all-gather.1 (op@EXPERTS ?x (slice.1 ?g) (slice.0 ?a) (slice.0 ?b) (slice.0 ?c)))",
             ),
+            ("rows sent that nothing was made of", "(op@EXPERTS ?x ?g ?a ?b ?c)", NOTHING_MADE),
+            ("a sum over columns combined", "(op@EXPERTS ?x ?g ?a ?b ?c)", COLUMNS_COMBINED),
+            ("rows sent to experts that are whole", "(op@EXPERTS (all-gather.0 ?x) ?g ?a ?b ?c)", SENT_TO_ALL),
+            ("rows sent to a product", "(op@ROUTE (op@LINEAR ?x ?w))", SENT_TO_PRODUCT),
+            (
+                "any sum combined",
+                "(reduce-scatter.0 (op@EXPERTS ?x ?g ?a ?b ?c))",
+                "(combine (op@EXPERTS ?x ?g ?a ?b ?c) ?g)",
+            ),
+            ("any product of tokens", "(op@LINEAR ?a ?b)", "(all-gather.0 (op@LINEAR (slice.0 ?a) ?b))"),
         ],
     );
 }
 
 /// Rows of one operand and columns of the other.
 const NORM_CUT_TWICE: &str = "(all-gather.0 (op@NORM (slice.0 ?a) (slice.0 ?b)))";
+
+/// Every card has a part of every expert, so every card contributes to every row.
+const COLUMNS_COMBINED: &str =
+    "(all-gather.0 (combine (op@EXPERTS (dispatch (slice.0 ?x) ?g) ?g (slice.1 ?a) (slice.1 ?b) (slice.2 ?c)) ?g))";
+
+/// What came back would be the rows themselves, once for each card that they went to.
+const NOTHING_MADE: &str = "(all-gather.0 (combine (dispatch (slice.0 ?x) ?g) ?g))";
+
+/// Of rows that did not come.
+const SENT_TO_PRODUCT: &str =
+    "(op@ROUTE (all-gather.0 (op@LINEAR (dispatch (slice.0 ?x) (op@ROUTE (op@LINEAR ?x ?w))) ?w)))";
+
+/// Every card has all experts, and not all rows.
+const SENT_TO_ALL: &str = "(op@EXPERTS (dispatch ?x ?g) ?g ?a ?b ?c)";
 
 /// Cut along what is summed, through what is not linear.
 const FUSED_SUM: &str = "(all-reduce (op@FUSED (slice.1 ?x) (slice.1 ?a) (slice.1 ?b)))";

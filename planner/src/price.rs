@@ -42,6 +42,21 @@ pub(crate) fn local(template: &Template, (tensor, layout): (TensorId, Layout), u
     Local { axes, dtype: graph[tensor].dtype }
 }
 
+/// Elements of the largest block that a card sends to another one when rows go to experts or back, on average: so many rows
+/// as the fullest card has, of which as many take one of its experts as of the card with most. `None` of other ways.
+pub(crate) fn block(
+    choices: &Choices,
+    (class, way): (usize, &Way),
+    most: &dyn Fn(DomainId) -> u64,
+    extents: Extents,
+) -> Option<u64> {
+    let Template { graph, domains, .. } = &choices.template;
+    let (tensor, gates) = (choices.classes[class].fact.tensor, choices.classes[*way.inputs.get(1)?].fact.tensor);
+    let rows = graph.routing(gates)?.rows(most(domains.domain(tensor, 0)), most(domains.domain(gates, 1)));
+    let row = local(&choices.template, (tensor, Layout::Sharded(0)), 1, extents).elements();
+    Some(row.saturating_mul(rows))
+}
+
 impl<'a> Site<'a> {
     pub(crate) fn new(
         costs: &'a CostModel<'a>,
@@ -134,13 +149,16 @@ impl Site<'_> {
             WayAction::AllGather => {
                 self.collective(choices, class, CollectiveKind::AllGather, Some(way.inputs[0]), extents)
             }
+            WayAction::Dispatch => self.routed(choices, (class, way), CollectiveKind::Dispatch, extents),
+            WayAction::Combine => self.routed(choices, (class, way), CollectiveKind::Combine, extents),
             WayAction::Collect => self.collect(choices, way.inputs[0], extents),
         }
     }
 
     /// How a collective is done; `None` of anything else.
     pub(crate) fn algorithm(&self, choices: &Choices, class: usize, way: &Way, phase: Phase) -> Option<Algorithm> {
-        let collective = matches!(way.action, WayAction::AllReduce | WayAction::ReduceScatter | WayAction::AllGather);
+        use WayAction::{AllGather, AllReduce, Combine, Dispatch, ReduceScatter};
+        let collective = matches!(way.action, AllReduce | ReduceScatter | AllGather | Dispatch | Combine);
         if collective { self.price(choices, class, way, phase).price.algorithm } else { None }
     }
 
@@ -187,7 +205,6 @@ impl Site<'_> {
         sharded: Option<usize>,
         extents: Extents,
     ) -> Priced {
-        let on_wire = |elements: u64| Bytes(elements.saturating_mul(self.costs.request.wire.bytes()));
         let tensor = choices.classes[class].fact.tensor;
         let cut = sharded.and_then(|class| choices.domain(class));
         if cut.is_some_and(|domain| !self.partitions[domain.index()].disjoint()) {
@@ -202,6 +219,22 @@ impl Site<'_> {
             }
             None => whole.div_ceil(self.ranks() as u64),
         };
+        self.exchanged(kind, part, whole)
+    }
+
+    /// Rows go to experts or back.
+    fn routed(&self, choices: &Choices, made: (usize, &Way), kind: CollectiveKind, extents: Extents) -> Priced {
+        let most = |domain: DomainId| {
+            let shares = self.sorts.iter().map(|&rank| self.share(domain, rank, extents.tokens));
+            shares.max().unwrap_or(0)
+        };
+        let whole = self.local(choices, choices.classes[made.0].fact.tensor, Layout::Whole, 0, extents).elements();
+        self.exchanged(kind, block(choices, made, &most, extents).unwrap_or(whole), whole)
+    }
+
+    /// A collective with so many elements in its largest part and in all.
+    fn exchanged(&self, kind: CollectiveKind, part: u64, whole: u64) -> Priced {
+        let on_wire = |elements: u64| Bytes(elements.saturating_mul(self.costs.request.wire.bytes()));
         let best = self.costs.links.cheapest(kind, self.group, on_wire(part), on_wire(whole));
         let (algorithm, time) = best.map_or((None, Picoseconds::NEVER), |(algorithm, time)| (Some(algorithm), time));
         let overhead = self.costs.overhead(self.group);

@@ -61,6 +61,7 @@ fn applied(
     (inputs, from): (Vec<Id>, Option<u8>),
 ) -> Result<Term, String> {
     let one = || inputs.first().copied().ok_or("a collective of nothing");
+    let two = || <[Id; 2]>::try_from(&inputs[..]).map_err(|_| "rows that go nowhere");
     let to = axis(instruction.layout).ok_or("a slice of nothing");
     Ok(match instruction.action {
         Action::Compute(node) => {
@@ -72,6 +73,8 @@ fn applied(
         Action::AllGather => Term::Gather(Gather(from.ok_or("a gather of what is not cut")?), [one()?]),
         Action::AllReduce => Term::AllReduce([one()?]),
         Action::ReduceScatter => Term::Scatter(Scatter(to?), [one()?]),
+        Action::Dispatch => Term::Dispatch(two()?),
+        Action::Combine => Term::Combine(two()?),
         Action::Collect => Term::Collect(Collect(from), [one()?]),
     })
 }
@@ -170,6 +173,8 @@ impl<'a> Writer<'a> {
             Term::Scatter(axis, _) => Head::ReduceScatter(axis.0),
             Term::Collect(axis, _) => Head::Collect(axis.0),
             Term::AllReduce(_) => Head::AllReduce,
+            Term::Dispatch(_) => Head::Dispatch,
+            Term::Combine(_) => Head::Combine,
             Term::Op(name, _) => {
                 let name_of = self.template.ops.get(usize::from(name.0)).map_or("?", |op| op.row().name);
                 Head::Op { name: name_of.to_owned(), index: name.0 }

@@ -4,7 +4,7 @@
 use crate::extract::linearise;
 use crate::paths::Selection;
 use crate::pins::Held;
-use crate::saturate::{Choices, Way};
+use crate::saturate::{Choices, Way, WayAction};
 use crate::table::Rates;
 use crate::trellis::{Made, Trellis};
 use sailplan_cost_model::CostModel;
@@ -119,8 +119,13 @@ fn kernels(choices: &Choices, program: &Program) -> Result<Vec<Range<usize>>, St
     Ok(kernels)
 }
 
-/// The domain whose shares a way depends on: of one that covers another, the other.
+/// The domain whose shares a way depends on: of one that covers another, the other. Rows that go to experts and back depend on
+/// the experts', because rows are dealt in one way only.
 fn domain(choices: &Choices, class: usize, way: &Way) -> Option<DomainId> {
+    if matches!(way.action, WayAction::Dispatch | WayAction::Combine) {
+        let gates = choices.classes[*way.inputs.get(1)?].fact.tensor;
+        return Some(choices.template.domains.domain(gates, 1));
+    }
     let cut = std::iter::once(class).chain(way.inputs.iter().copied()).find_map(|class| choices.domain(class))?;
     Some(choices.template.domains.lead(cut).unwrap_or(cut))
 }

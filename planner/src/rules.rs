@@ -1,6 +1,6 @@
 //! The rule table. Every rule is an equation between two families of local tensors, valid for any number of ranks and
-//! any partition, and has one direction. `split`, `contract`, `linear` and `fuse` are generated from the operator table; the
-//! others are identities of slices and collectives.
+//! any partition, and has one direction. `split`, `contract`, `linear` and `fuse` are generated from the operator table; `router` and
+//! `dispatch` are for mixtures of experts; the others are identities of slices and collectives.
 //!
 //! | kind | equation | guard |
 //! |---|---|---|
@@ -12,6 +12,8 @@
 //! | reduce | `all-reduce p` = `all-gather.a(reduce-scatter.a p)` | the axis can be cut |
 //! | collect | `collect(all-gather.a p)` = `collect.a p` | none |
 //! | fuse | `f(linear(x, a), linear(x, b))` = `linear_f(x, a, b)` | none |
+//! | router | `route(linear(x, w))` = `route(all-gather.0(linear(slice.0 x, w)))` | x and w whole |
+//! | dispatch | `reduce-scatter.0(experts(all-gather.0 p, slice.e g, slice.e…))` = `combine(experts(dispatch(p, g), slice.e g, slice.e…), g)` | none |
 //!
 //! Why saturation ends: a slice is only introduced on a whole family, of which each logical tensor has one, and every
 //! other rule makes terms over families that exist; tensors × layouts are finitely many.
@@ -72,6 +74,8 @@ pub(crate) fn rules(template: &Template) -> Vec<Rule> {
         table.extend(layout_rules(axis));
     }
     table.extend((0..template.ops.len()).filter_map(|index| fuse_rule(&template.ops, index)));
+    table.extend((0..template.ops.len()).filter_map(|index| router_rule(&template.ops, index)));
+    table.extend((0..template.ops.len()).filter_map(|index| dispatch_rule(&template.ops, index)));
     table
 }
 
@@ -84,6 +88,29 @@ fn fuse_rule(ops: &[Op], index: usize) -> Option<Rule> {
         name: format!("fuse {} @{index}/3", ops[index].row().name),
         left: format!("(op@{outer} (op@{product} ?a0 ?a1) (op@{product} ?a0 ?a2))"),
         right: format!("(op@{index} ?a0 ?a1 ?a2)"),
+        guard: Guard::None,
+    })
+}
+
+/// The product that a router reads, of each card's rows. Gates of other rows are then gathered as logits: few bytes.
+fn router_rule(ops: &[Op], index: usize) -> Option<Rule> {
+    let product = ops.iter().position(|known| *known == Op::Linear)?;
+    matches!(ops[index], Op::Route { .. }).then(|| Rule {
+        name: format!("router route @{index}/1"),
+        left: format!("(op@{index} (op@{product} ?a0 ?a1))"),
+        right: format!("(op@{index} (all-gather.0 (op@{product} (slice.0 ?a0) ?a1)))"),
+        guard: Guard::Whole { operands: 2, cut: 0, axis: 0 },
+    })
+}
+
+/// Rows go to the cards with an expert that they take, and back. Its left side says of the experts what the right side needs:
+/// they are cut one by one, as the gates are. By which gates rows may go is the typed layouts' to say.
+fn dispatch_rule(ops: &[Op], index: usize) -> Option<Rule> {
+    let made = |x: &str| format!("(op@{index} {x} (slice.1 ?a1) (slice.0 ?a2) (slice.0 ?a3) (slice.0 ?a4))");
+    matches!(ops[index], Op::Experts { .. }).then(|| Rule {
+        name: format!("dispatch experts @{index}/5"),
+        left: format!("(reduce-scatter.0 {})", made("(all-gather.0 ?a0)")),
+        right: format!("(combine {} ?a1)", made("(dispatch ?a0 ?a1)")),
         guard: Guard::None,
     })
 }
@@ -143,8 +170,8 @@ fn layout_rules(axis: u8) -> [Rule; 4] {
 }
 
 /// The families in the order of the table above, which is the order they are told apart in by a rule's first word.
-pub(crate) const FAMILIES: [&str; 8] =
-    ["split", "contract", "linear", "cancel", "scatter", "reduce", "collect", "fuse"];
+pub(crate) const FAMILIES: [&str; 10] =
+    ["split", "contract", "linear", "cancel", "scatter", "reduce", "collect", "fuse", "router", "dispatch"];
 
 impl Rule {
     /// What kind of rule it is.

@@ -22,9 +22,10 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Whether it makes a slice of a value, or a value whole out of slices, by itself: no kernel.
+    /// Whether it makes a part of a value, or a value out of parts, by itself: no kernel.
     pub(crate) fn cuts(&self) -> bool {
-        matches!(self.action, WayAction::Slice | WayAction::AllGather | WayAction::ReduceScatter)
+        use WayAction::{AllGather, Combine, Dispatch, ReduceScatter, Slice};
+        matches!(self.action, Slice | AllGather | ReduceScatter | Dispatch | Combine)
     }
 }
 
@@ -38,6 +39,8 @@ pub(crate) enum WayAction {
     AllGather,
     Slice,
     Collect,
+    Dispatch,
+    Combine,
 }
 
 impl WayAction {
@@ -50,6 +53,8 @@ impl WayAction {
             Self::AllGather => Action::AllGather,
             Self::Slice => Action::Slice,
             Self::Collect => Action::Collect,
+            Self::Dispatch => Action::Dispatch,
+            Self::Combine => Action::Combine,
         }
     }
 }
@@ -239,6 +244,7 @@ fn ways(
     }
     let state = template.is_state(fact.tensor);
     let way = |term: &Term| {
+        crate::analysis::fact(egraph, term)?;
         let facts: Option<Vec<Fact>> = term.children().iter().map(|&child| egraph[child].data).collect();
         let inputs: Vec<usize> = facts?.iter().map(|fact| index[fact]).collect();
         let action = way_action(template, egraph, term)?;
@@ -256,13 +262,12 @@ fn way_action(template: &Template, egraph: &EGraph<Term, Layouts>, term: &Term) 
         Term::Scatter(..) => WayAction::ReduceScatter,
         Term::AllReduce(_) => WayAction::AllReduce,
         Term::Collect(..) => WayAction::Collect,
+        Term::Dispatch(_) => WayAction::Dispatch,
+        Term::Combine(_) => WayAction::Combine,
         Term::Op(name, inputs) => {
-            let facts: Vec<Fact> = inputs.iter().map(|&input| egraph[input].data).collect::<Option<_>>()?;
-            let layouts: Vec<Layout> = facts.iter().map(|fact| fact.layout).collect();
-            let tensors: Vec<TensorId> = facts.iter().map(|fact| fact.tensor).collect();
-            let node = template.node(template.ops[usize::from(name.0)], &tensors)?;
-            sailplan_ir::layout_after(&template.graph, node, &layouts)?;
-            WayAction::Compute(node)
+            let tensor = |&input: &Id| egraph[input].data.map(|fact| fact.tensor);
+            let tensors: Vec<TensorId> = inputs.iter().map(tensor).collect::<Option<_>>()?;
+            WayAction::Compute(template.node(template.ops[usize::from(name.0)], &tensors)?)
         }
     })
 }

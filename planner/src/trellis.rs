@@ -3,9 +3,10 @@
 //! tensor in one of the ways that no other way makes superfluous. A shared value is decided once, so it is paid once;
 //! what is made of one tensor is acyclic by construction and tensors are in topological order, so programs are acyclic.
 
+use crate::analysis::Fact;
 use crate::joint::{Kernels, decided_together};
 use crate::saturate::{Choices, WayAction};
-use sailplan_ir::{Role, TensorId};
+use sailplan_ir::{Layout, Role, TensorId};
 use std::collections::BTreeMap;
 
 /// A set of classes.
@@ -128,8 +129,8 @@ impl Trellis {
         let kernels = Kernels::of(choices);
         let mut states = vec![Classes::one(choices.root)];
         let mut steps = Vec::new();
-        for tensors in decided(choices) {
-            let (step, next) = step(choices, &kernels, &tensors, &states);
+        for layouts in decided(choices) {
+            let (step, next) = step(choices, &kernels, layouts, &states);
             if step.edges.iter().any(|edge| !step.makings[edge.making].ways.is_empty()) {
                 steps.push(step);
                 states = next;
@@ -140,24 +141,34 @@ impl Trellis {
 }
 
 /// Values from the last to the first, then what enters the class. Weights and caches are chosen by who reads them. Several
-/// that are decided together stand where the first made of them does, behind all that read any of them.
-fn decided(choices: &Choices) -> Vec<Vec<TensorId>> {
+/// that are decided together stand where the first made of them does, behind all that read any of them. Rows that were
+/// sent to experts are made of gates too, so they are decided before the gates are.
+fn decided(choices: &Choices) -> Vec<Classes> {
     let graph = &choices.template.graph;
     let sets = decided_together(choices);
     let one = |tensor: TensorId| match sets.iter().find(|set| set.contains(&tensor)) {
         Some(set) => (set[0] == tensor).then(|| set.clone()),
         None => Some(vec![tensor]),
     };
-    let made = graph.nodes.iter().rev().filter_map(|node| one(node.output));
+    let held = |holds: &dyn Fn(Fact) -> bool| {
+        let classes = choices.classes.iter().enumerate().filter(|(_, class)| holds(class.fact));
+        classes.fold(Classes::default(), |set, (class, _)| set.with(class))
+    };
+    let of = |tensors: &[TensorId]| held(&|fact| tensors.contains(&fact.tensor) && fact.layout != Layout::Dispatched);
+    let sent = |gates: TensorId| {
+        held(&|fact| fact.layout == Layout::Dispatched && graph.dispatched_by(fact.tensor) == Some(gates))
+    };
+    let made = graph.nodes.iter().rev().flat_map(|node| {
+        let rows = Some(sent(node.output)).filter(|rows| *rows != Classes::default());
+        rows.into_iter().chain(one(node.output).map(|tensors| of(&tensors)))
+    });
     let entering = (0..graph.tensors.len() as u32).map(TensorId);
     let entering = entering.filter(|&id| matches!(graph[id].role, Role::Input | Role::Tokens));
-    made.chain(entering.map(|id| vec![id])).collect()
+    made.chain(entering.map(|id| of(&[id]))).collect()
 }
 
-/// The step for these tensors, and the states after it.
-fn step(choices: &Choices, kernels: &Kernels, tensors: &[TensorId], states: &[Classes]) -> (Step, Vec<Classes>) {
-    let layouts = choices.classes.iter().enumerate().filter(|(_, class)| tensors.contains(&class.fact.tensor));
-    let layouts = layouts.fold(Classes::default(), |set, (class, _)| set.with(class));
+/// The step for these classes, and the states after it.
+fn step(choices: &Choices, kernels: &Kernels, layouts: Classes, states: &[Classes]) -> (Step, Vec<Classes>) {
     let mut known: BTreeMap<Classes, Vec<Raw>> = BTreeMap::new();
     let mut made = Growing { kernels, step: Step { states: states.len(), ..Step::default() }, next: Vec::new() };
     for (from, &state) in states.iter().enumerate() {
@@ -250,14 +261,20 @@ fn complete(choices: &Choices, demanded: Classes, partial: Raw, all: &mut Vec<Ra
         for &input in &way.inputs {
             if choices.is_resident(input) {
                 next.residents = next.residents.with(input);
-            } else if matches!(way.action, WayAction::Compute(_)) {
-                next.values = next.values.with(input);
-            } else {
+            } else if converts(choices, (class, way.action), input) {
                 more = more.with(input);
+            } else {
+                next.values = next.values.with(input);
             }
         }
         complete(choices, more, next, all);
     }
+}
+
+/// Whether an operand is the same tensor in another layout that is decided together with what is made of it.
+fn converts(choices: &Choices, (class, action): (usize, WayAction), input: usize) -> bool {
+    let tensor = |class: usize| choices.classes[class].fact.tensor;
+    !matches!(action, WayAction::Compute(_) | WayAction::Dispatch) && tensor(input) == tensor(class)
 }
 
 /// Whether conversions between layouts of one tensor have a first one.
@@ -266,8 +283,9 @@ fn acyclic(choices: &Choices, ways: &[Made]) -> bool {
     for _ in ways {
         for &(class, way) in ways {
             let way = &choices.classes[class].ways[way];
-            let ready = |&input: &usize| Classes::one(input).within(made);
-            if matches!(way.action, WayAction::Compute(_)) || way.inputs.iter().all(ready) {
+            let ready =
+                |&input: &usize| !converts(choices, (class, way.action), input) || Classes::one(input).within(made);
+            if way.inputs.iter().all(ready) {
                 made = made.with(class);
             }
         }

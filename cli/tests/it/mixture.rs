@@ -5,8 +5,10 @@ use crate::arithmetic::{Row, dot, softmax, sum};
 use crate::pipeline::{OnDisk, compiled, fleet, on_disk, replayed, small_request, splits_a_sum, staged};
 use crate::tiny::{Kind, Tiny};
 use crate::truth::{bits, check};
-use sailplan_codegen::{Plan, Slice};
-use sailplan_ir::{Objective, Request, Verify};
+use sailplan_codegen::{Instruction, Plan, Slice};
+use sailplan_ir::{
+    BytesPerSecond, CollectiveKind, Fleet, Link, Links, Objective, Picoseconds, Request, Verified, Verify, Wire,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 const TOKENS: [u32; 12] = [3, 250, 17, 17, 99, 4, 201, 63, 300, 12, 7, 181];
@@ -205,6 +207,62 @@ fn narrow_experts_are_dealt_whole() {
             }
             let kind = if tiny.kind == Kind::F32 { "f32" } else { "quantised" };
             check(kind, &format!("{name} on {sails}"), &run(&plan), &one);
+        }
+    }
+}
+
+/// Cards slow at reading weights on links of little latency, so that values are cut wherever that saves bytes.
+fn swift(sails: u16, shape: &str) -> Verified<Fleet> {
+    let mut fleet = fleet(sails, shape).into_inner();
+    let link = Link::plain(BytesPerSecond(100_000_000), Picoseconds(1));
+    fleet.links = if shape == "ring" { Links::Ring(link) } else { Links::Mesh(link) };
+    for kind in fleet.kinds.values_mut() {
+        (kind.overhead, kind.bandwidth) = (Picoseconds(0), BytesPerSecond(10_000_000));
+    }
+    fleet.verify().unwrap()
+}
+
+/// The same plan with all rows gathered and all sums scattered, card to card at once, and how often rows are sent in it.
+fn gathered(plan: &Plan) -> (Verified<Plan>, usize) {
+    let (mut other, mut sent) = (plan.clone(), 0);
+    let programs = other.sails.iter_mut().flat_map(|sail| [&mut sail.prefill, &mut sail.decode]);
+    let all = programs.flat_map(|program| &mut program.instructions).flat_map(|instruction| match instruction {
+        Instruction::Repeat { body, .. } => body.iter_mut(),
+        other => std::slice::from_mut(other).iter_mut(),
+    });
+    for instruction in all {
+        if let Instruction::Collective { kind, by, .. } = instruction
+            && kind.routed()
+        {
+            *kind = match kind {
+                CollectiveKind::Dispatch => CollectiveKind::AllGather,
+                _ => CollectiveKind::ReduceScatter,
+            };
+            *by = None;
+            sent += 1;
+        }
+    }
+    (other.verify().unwrap(), sent)
+}
+
+/// Rows that only go to the cards with an expert that they take: the logits of the whole model, and the bits of the plan that
+/// sends all rows everywhere, on both wires.
+#[test]
+fn rows_sent_to_their_experts_give_the_bits_of_rows_sent_everywhere() {
+    let shape = Tiny { ffn: 32, experts: 8, experts_used: 1, hidden: 256, heads: 8, ..mixture(Kind::Q8_0) };
+    for (tiny, wire) in [(shape.clone(), Wire::F32), (Tiny { kind: Kind::Q4_0, ..shape }, Wire::Bf16)] {
+        let on_disk = on_disk(&format!("sent-{:?}", tiny.kind), &tiny);
+        let request = Request { objective: Objective::Prefill, wire, ..*small_request() }.verify().unwrap();
+        let run = |plan: &_, prefill| replayed(plan, &on_disk.weights, &TOKENS, prefill, 4).logits;
+        let one = run(&compiled(&on_disk.model, &fleet(1, "mesh"), &request), TOKENS.len());
+        for (sails, shape) in [(2, "mesh"), (3, "mesh"), (4, "mesh"), (4, "ring")] {
+            let plan = compiled(&on_disk.model, &swift(sails, shape), &request);
+            let (everywhere, sent) = gathered(&plan);
+            assert!(sent > 0, "no rows are sent on {sails} ({shape})");
+            let logits = run(&plan, TOKENS.len());
+            assert_eq!(bits(&logits), bits(&run(&everywhere, TOKENS.len())), "{sails} ({shape})");
+            check("quantised", &format!("{:?} on {sails} ({shape})", tiny.kind), &logits, &one);
+            assert_eq!(bits(&run(&plan, 3)), bits(&run(&everywhere, 3)), "{sails} ({shape}), token by token");
         }
     }
 }

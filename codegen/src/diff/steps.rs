@@ -59,6 +59,8 @@ pub(crate) enum Work<'a> {
         group: &'a [SailId],
         algorithm: Algorithm,
         parts: &'a [u64],
+        /// Experts that a row takes, and those of each rank.
+        experts: Option<(u32, &'a [u64])>,
         bytes: Bytes,
     },
     Send {
@@ -86,9 +88,15 @@ pub(crate) fn work(instruction: &Instruction) -> Work<'_> {
     match instruction {
         Instruction::Kernel { op, beside, .. } => Work::Kernel(*op, beside.len()),
         Instruction::Slice { start, end, .. } => Work::Slice { columns: end.saturating_sub(*start) },
-        Instruction::Collective { kind, op, group, algorithm, parts, bytes, .. } => {
-            Work::Collective { kind: *kind, op: *op, group, algorithm: *algorithm, parts, bytes: *bytes }
-        }
+        Instruction::Collective { kind, op, group, algorithm, parts, by, bytes, .. } => Work::Collective {
+            kind: *kind,
+            op: *op,
+            group,
+            algorithm: *algorithm,
+            parts,
+            experts: by.as_ref().map(|by| (by.used, by.experts.as_slice())),
+            bytes: *bytes,
+        },
         Instruction::Send { peer, bytes, .. } => Work::Send { peer: *peer, bytes: *bytes },
         Instruction::Recv { peer, bytes, .. } => Work::Recv { peer: *peer, bytes: *bytes },
         Instruction::Stream { bytes, .. } => Work::Stream { bytes: *bytes },

@@ -5,7 +5,7 @@ use super::names::unique;
 use super::residents::Residents;
 use super::segments::Local;
 use super::stage::Rank;
-use crate::{Buffer, Instruction, Product, Program, ReduceOp};
+use crate::{Buffer, Gated, Instruction, Product, Program, ReduceOp};
 use sailplan_ir::{
     Action, Algorithm, Bytes, Choice, CollectiveKind, Diagnostic, Dim, Extents, Home, Layout, LocalBuffer, Op, Operand,
     Picoseconds, Price, Request, Role, Tensor, TensorId,
@@ -154,6 +154,7 @@ impl Body<'_> {
             let part = match made.layout {
                 Layout::Sharded(_) if matches!(buffer.rows, Dim::Part(_)) => ".rows",
                 Layout::Sharded(_) => ".part",
+                Layout::Dispatched | Layout::Routed => ".routed",
                 _ => "",
             };
             format!("{}.{}{part}", local.names.class, local.names.tensors[made.tensor.index()])
@@ -205,7 +206,9 @@ impl Lower<'_> {
                 out.push(self.copy(made.tensor, (operand(), name), Picoseconds(0)));
                 out.push(self.collective(index)?);
             }
-            Action::AllGather | Action::AllReduce | Action::ReduceScatter => out.push(self.collective(index)?),
+            Action::AllGather | Action::AllReduce | Action::ReduceScatter | Action::Dispatch | Action::Combine => {
+                out.push(self.collective(index)?);
+            }
             Action::Collect => out.extend(self.collect(index)),
         }
         Ok(())
@@ -266,23 +269,32 @@ impl Lower<'_> {
         let from = made.inputs.first().map_or(index, |input| input.index());
         let kind = collective(made.action).ok_or_else(|| Diagnostic::new("not a collective"))?;
         let sharded = match kind {
-            CollectiveKind::AllGather => Some(self.program.instructions[from].layout),
-            CollectiveKind::ReduceScatter => Some(made.layout),
+            CollectiveKind::AllGather | CollectiveKind::Dispatch => Some(self.program.instructions[from].layout),
+            CollectiveKind::ReduceScatter | CollectiveKind::Combine => Some(made.layout),
             CollectiveKind::AllReduce | CollectiveKind::Broadcast => None,
         };
         let elements = self.local.template()[made.tensor].elements(self.local.view.limit);
         let in_place = kind == CollectiveKind::AllReduce;
         Ok(Instruction::Collective {
             kind,
-            op: (kind != CollectiveKind::AllGather).then_some(ReduceOp::Sum),
+            op: (!matches!(kind, CollectiveKind::AllGather | CollectiveKind::Dispatch)).then_some(ReduceOp::Sum),
             group: self.group.to_vec(),
             algorithm: self.prices[index].algorithm.unwrap_or(Algorithm::Ring),
             buffer: self.names[if in_place { index } else { from }].clone(),
             into: (!in_place).then(|| self.names[index].clone()),
             parts: sharded.map_or_else(Vec::new, |layout| self.parts(made.tensor, layout)),
+            by: made.inputs.get(1).and_then(|gates| self.gated(gates.index())),
             bytes: Bytes(elements.saturating_mul(self.local.view.wire.bytes())),
             time: self.prices[index].time,
         })
+    }
+
+    /// Which rows go where, by the gates that an instruction makes.
+    fn gated(&self, index: usize) -> Option<Gated> {
+        let gates = self.program.instructions[index].tensor;
+        let used = self.local.template().routing(gates)?.used;
+        let experts = self.parts(gates, Layout::Sharded(1));
+        Some(Gated { gates: self.names[index].clone(), used, experts })
     }
 
     /// A whole value goes up from rank 0, a sharded one from every rank that has some of it.

@@ -1,7 +1,7 @@
 //! Whether a placement fits the model, the fleet and itself, so that the rest of `emit` can index freely.
 
 use super::Source;
-use crate::plan::tensor_name;
+use crate::names::tensor_name;
 use sailplan_ir::{
     Action, Algorithm, Choice, CollectiveKind, Diagnostic, Diagnostics, DomainId, Domains, LayerClass, Layout,
     Partition, Price, Program, Role, Stage, TensorId, check_layouts,
@@ -145,6 +145,8 @@ pub(crate) fn collective(action: Action) -> Option<CollectiveKind> {
         Action::AllGather => Some(CollectiveKind::AllGather),
         Action::AllReduce => Some(CollectiveKind::AllReduce),
         Action::ReduceScatter => Some(CollectiveKind::ReduceScatter),
+        Action::Dispatch => Some(CollectiveKind::Dispatch),
+        Action::Combine => Some(CollectiveKind::Combine),
         _ => None,
     }
 }

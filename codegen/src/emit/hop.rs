@@ -26,6 +26,7 @@ impl Rank<'_> {
                 buffer,
                 into: None,
                 parts: Vec::new(),
+                by: None,
                 bytes,
                 time: spread,
             });

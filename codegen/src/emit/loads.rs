@@ -1,7 +1,7 @@
 //! The placement's loads as steps of each card, in the placement's order.
 
 use super::Source;
-use crate::plan::tensor_name;
+use crate::names::tensor_name;
 use crate::{Layers, Load, Resident, SailPlan, Slice};
 use sailplan_ir::{Diagnostic, SailId, Shard};
 use std::collections::BTreeMap;

@@ -88,6 +88,8 @@ impl<'a> Bank<'a> {
             Head::AllGather(axis) => Does::Key(Key::AllGather(*axis)),
             Head::AllReduce => Does::Key(Key::AllReduce),
             Head::ReduceScatter(axis) => Does::Key(Key::ReduceScatter(*axis)),
+            Head::Dispatch => Does::Key(Key::Dispatch),
+            Head::Combine => Does::Key(Key::Combine),
             Head::Collect(axis) => Does::Key(Key::Collect(*axis)),
         };
         self.add(does, term.operands.iter().map(|&operand| known[operand as usize]).collect())
@@ -116,6 +118,7 @@ impl<'a> Bank<'a> {
                 _ => Err(format!("{tensor} is no leaf of the class")),
             },
             (Does::Key(Key::Op(op)), _) => self.applied(op, &facts),
+            (Does::Key(key @ (Key::Dispatch | Key::Combine)), [fact, gates]) => self.sent(key, *fact, *gates),
             (Does::Key(key), [fact]) => self.converted(key, *fact, operands[0]),
             _ => Err("an operator of the wrong number of operands".to_owned()),
         }
@@ -143,6 +146,27 @@ impl<'a> Bank<'a> {
             (key, layout) => return Err(format!("{key} of what is {layout} makes nothing")),
         };
         Ok(Fact { tensor: fact.tensor, layout })
+    }
+
+    /// Rows go to the experts that read them by their gates, and what these make of them comes back by the same.
+    fn sent(&self, key: Key, fact: Fact, gates: Fact) -> Result<Fact, String> {
+        let mixtures = || self.template.nodes.iter().filter(|node| matches!(node.op, Op::Experts { .. }));
+        let (mut by, from, layout): (Box<dyn Iterator<Item = &Node>>, Layout, Layout) = match key {
+            Key::Dispatch => {
+                let read = mixtures().filter(|node| node.inputs.first() == Some(&fact.tensor));
+                (Box::new(read), Layout::Sharded(0), Layout::Dispatched)
+            }
+            _ => {
+                let made = mixtures().filter(|node| node.output == fact.tensor);
+                (Box::new(made), Layout::Routed, Layout::Sharded(0))
+            }
+        };
+        let gated = |node: &Node| node.inputs.get(1) == Some(&gates.tensor);
+        let alike = by.next().is_some_and(gated) && by.all(gated);
+        if alike && gates.layout == Layout::Whole && fact.layout == from {
+            return Ok(Fact { tensor: fact.tensor, layout });
+        }
+        Err(format!("{key} of what is {} by {} makes nothing", fact.layout, gates.tensor))
     }
 
     fn operator(&self, node: &Node) -> Does {
@@ -210,6 +234,8 @@ impl<'a> Bank<'a> {
             Action::AllGather => Key::AllGather(from.ok_or("a gather of what is not cut")?),
             Action::AllReduce => Key::AllReduce,
             Action::ReduceScatter => Key::ReduceScatter(to?),
+            Action::Dispatch => Key::Dispatch,
+            Action::Combine => Key::Combine,
             Action::Collect => Key::Collect(from),
         };
         Ok(Some(Does::Key(key)))

@@ -49,6 +49,10 @@ pub(super) enum Key {
     AllReduce,
     /// Reduce-scatter along an axis.
     ReduceScatter(u8),
+    /// Rows to their experts.
+    Dispatch,
+    /// And back.
+    Combine,
     /// Collect, from one rank or along an axis.
     Collect(Option<u8>),
 }
@@ -90,6 +94,8 @@ pub(super) fn equations(graph: &Graph) -> Vec<Equation> {
     let axes = graph.tensors.iter().map(|tensor| tensor.axes.len()).max().unwrap_or(0);
     all.extend((0..axes as u8).flat_map(of_axis));
     all.extend(ops.iter().filter_map(|&op| fused(&ops, op)));
+    all.extend((0..ops.len()).filter_map(|place| router(&ops, place)));
+    all.extend((0..ops.len()).filter_map(|place| sent(&ops, place)));
     all
 }
 
@@ -179,6 +185,40 @@ fn fused(ops: &[Op], op: Op) -> Option<Equation> {
     })
 }
 
+/// A router may read logits that each rank made of its rows.
+fn router(ops: &[Op], place: usize) -> Option<Equation> {
+    let (Op::Route { .. }, product) = (ops[place], ops.iter().position(|known| *known == Op::Linear)?) else {
+        return None;
+    };
+    let routed = |logits| Pattern::of(Key::Op(place as u16), logits);
+    let logits = |x| Pattern::Term(Key::Op(product as u16), vec![x, Pattern::operand(1)]);
+    let own = Pattern::of(Key::Slice(0), Pattern::operand(0));
+    Some(Equation {
+        name: format!("router route @{place}/1"),
+        left: routed(logits(Pattern::operand(0))),
+        right: routed(Pattern::of(Key::AllGather(0), logits(own))),
+        condition: Condition { whole: vec![0, 1], cut: Some((Variable::Operand(0), 0)) },
+    })
+}
+
+/// Rows that only go to the ranks with an expert that they take, and come back from there: other ranks add zeros to them.
+fn sent(ops: &[Op], place: usize) -> Option<Equation> {
+    let Op::Experts { .. } = ops[place] else { return None };
+    let made = |x| {
+        let gates = Pattern::of(Key::Slice(1), Pattern::operand(1));
+        let stacks = (2..5).map(|stack| Pattern::of(Key::Slice(0), Pattern::operand(stack)));
+        Pattern::Term(Key::Op(place as u16), [x, gates].into_iter().chain(stacks).collect())
+    };
+    let by_gates = |key, of| Pattern::Term(key, vec![of, Pattern::operand(1)]);
+    let everywhere = Pattern::of(Key::AllGather(0), Pattern::operand(0));
+    Some(Equation {
+        name: format!("dispatch experts @{place}/5"),
+        left: Pattern::of(Key::ReduceScatter(0), made(everywhere)),
+        right: by_gates(Key::Combine, made(by_gates(Key::Dispatch, Pattern::operand(0)))),
+        condition: Condition::default(),
+    })
+}
+
 /// What slices and collectives along one axis are to each other.
 fn of_axis(axis: u8) -> [Equation; 4] {
     let any = || Pattern::Variable(Variable::Only);
@@ -224,6 +264,8 @@ impl fmt::Display for Key {
             Self::AllGather(axis) => write!(f, "all-gather.{axis}"),
             Self::AllReduce => f.write_str("all-reduce"),
             Self::ReduceScatter(axis) => write!(f, "reduce-scatter.{axis}"),
+            Self::Dispatch => f.write_str("dispatch"),
+            Self::Combine => f.write_str("combine"),
             Self::Collect(None) => f.write_str("collect"),
             Self::Collect(Some(axis)) => write!(f, "collect.{axis}"),
         }

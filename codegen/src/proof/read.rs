@@ -157,6 +157,8 @@ fn head(text: &str) -> Option<Head> {
         None => match text {
             "all-reduce" => Some(Head::AllReduce),
             "collect" => Some(Head::Collect(None)),
+            "dispatch" => Some(Head::Dispatch),
+            "combine" => Some(Head::Combine),
             _ => None,
         },
         Some((name, axis)) => {

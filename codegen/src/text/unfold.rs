@@ -61,9 +61,10 @@ fn size(instruction: &Instruction) -> usize {
             strings(inputs) + strings(weights) + out.len() + beside.iter().map(product).sum::<usize>()
         }
         Instruction::Slice { buffer, out, .. } => buffer.len() + out.len(),
-        Instruction::Collective { group, buffer, into, parts, .. } => {
+        Instruction::Collective { group, buffer, into, parts, by, .. } => {
             let lists = size_of_val(group.as_slice()) + size_of_val(parts.as_slice());
-            lists + buffer.len() + into.as_ref().map_or(0, String::len)
+            let by = by.as_ref().map_or(0, |by| by.gates.len() + size_of_val(by.experts.as_slice()));
+            lists + by + buffer.len() + into.as_ref().map_or(0, String::len)
         }
         Instruction::Send { buffer, .. }
         | Instruction::Recv { buffer, .. }

@@ -1,8 +1,8 @@
 //! What can be said of one instruction alone: its names exist and its sizes are those of its buffers.
 
-use super::script::{Meeting, Operand, Out, Place, Reader, Step};
+use super::script::{Gate, Meeting, Operand, Out, Place, Reader, Step};
 use super::value::Span;
-use crate::{Instruction, ReduceOp};
+use crate::{Gated, Instruction, ReduceOp};
 use sailplan_ir::{Bytes, CollectiveKind, DType, Dim, Op, RowShare, SailId, arriving, even_chunk};
 
 /// The instruction with its names looked up.
@@ -114,18 +114,20 @@ impl<'a> Look<'a, '_, '_> {
     }
 
     fn collective(&self, instruction: &'a Instruction) -> Result<Meeting<'a>, String> {
-        let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, bytes, .. } = instruction else {
+        let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, by, bytes, .. } = instruction
+        else {
             return Err("not a collective".to_owned());
         };
         let own = &self.reader.sail.group;
-        let adds = matches!(kind, CollectiveKind::AllReduce | CollectiveKind::ReduceScatter);
-        let by_columns = matches!(kind, CollectiveKind::AllGather | CollectiveKind::ReduceScatter);
+        let adds = matches!(kind, CollectiveKind::AllReduce | CollectiveKind::ReduceScatter | CollectiveKind::Combine);
+        let in_parts = !matches!(kind, CollectiveKind::AllReduce | CollectiveKind::Broadcast);
         let from = self.buffer(buffer)?;
         let target = into.as_deref().map_or(Ok(from), |name| self.buffer(name))?;
-        let part = if *kind == CollectiveKind::AllGather { from } else { target };
+        let part = if matches!(kind, CollectiveKind::AllGather | CollectiveKind::Dispatch) { from } else { target };
         let by_rows = matches!(self.places[part].rows, Dim::Part(_));
         let (op, algorithm, bytes) = (*op, *algorithm, *bytes);
-        let meeting = Meeting { kind: *kind, op, algorithm, parts, by_rows, bytes, from, into: target };
+        let gate = by.as_ref().map(|by| self.gate(by)).transpose()?;
+        let meeting = Meeting { kind: *kind, op, algorithm, parts, by_rows, bytes, from, into: target, gate };
         if group != own {
             return Err(format!("its group is {group:?}, the stage's is {own:?}"));
         }
@@ -135,18 +137,33 @@ impl<'a> Look<'a, '_, '_> {
         if op != adds.then_some(ReduceOp::Sum) {
             return Err(format!("{kind} with op {op:?}, where {:?} is meant", adds.then_some(ReduceOp::Sum)));
         }
-        if into.is_some() != by_columns || parts.len() != if by_columns { own.len() } else { 0 } {
+        let counts = (parts.len(), gate.map_or(0, |gate| gate.experts.len()));
+        let ranks = |wanted: bool| if wanted { own.len() } else { 0 };
+        let gated = gate.is_some() == kind.routed() && (by_rows || !kind.routed());
+        if into.is_some() != in_parts || counts != (ranks(in_parts), ranks(kind.routed())) || !gated {
             return Err(format!("{kind} with the wrong operands"));
         }
         self.sizes(&meeting)?;
         Ok(meeting)
     }
 
+    /// The gates of all rows and experts.
+    fn gate(&self, by: &'a Gated) -> Result<Gate<'a>, String> {
+        let buffer = self.buffer(&by.gates)?;
+        let place = &self.places[buffer];
+        let all = by.experts.iter().try_fold(0_u64, |sum, experts| sum.checked_add(*experts));
+        if (place.rows, place.dtype, Some(place.columns)) != (Dim::Tokens, DType::F32, all) {
+            return Err(format!("`{}` has not a column for each expert", place.name));
+        }
+        Ok(Gate { buffer, used: by.used, experts: &by.experts })
+    }
+
     fn sizes(&self, meeting: &Meeting<'_>) -> Result<(), String> {
         let (from, into) = (&self.places[meeting.from], &self.places[meeting.into]);
         let own = &self.reader.sail.group;
         let rank = own.iter().position(|sail| *sail == self.reader.sail.sail).ok_or("this Sail is not in the group")?;
-        let (part, whole) = if meeting.kind == CollectiveKind::AllGather { (from, into) } else { (into, from) };
+        let gathers = matches!(meeting.kind, CollectiveKind::AllGather | CollectiveKind::Dispatch);
+        let (part, whole) = if gathers { (from, into) } else { (into, from) };
         let all = meeting.parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part));
         let share = |rank: usize| RowShare::among(meeting.parts, rank);
         let fits = match meeting.kind {

@@ -3,8 +3,8 @@
 //! letter that is summed gives a partial sum. A letter that covers a cut one may have more than is needed; `skip` then says
 //! how many atoms of the covered letter lie before the first that the operands have.
 
-use super::rows;
-use super::value::{Held, Span, Sums, Terms};
+use super::value::{Held, Span, Sums, Taken, Terms};
+use super::{routed, rows};
 use sailplan_ir::{Graph, Node, Operand, RowShare, TensorId};
 
 /// How one operand is held.
@@ -16,6 +16,10 @@ pub(crate) enum Part {
     /// A part of a step's rows.
     Rows(RowShare),
     Partial(Sums),
+    /// Rows that were sent to experts.
+    Dispatched(Taken),
+    /// What experts made of rows that were sent to them.
+    Routed,
 }
 
 /// A letter with the part of it that an operand has, in atoms.
@@ -33,12 +37,18 @@ pub(crate) fn result(
     parts: &[Part],
 ) -> Result<Held, String> {
     let row = node.op.row();
+    if parts.iter().any(|part| matches!(part, Part::Routed)) {
+        return Err(format!("{} reads what experts made of some rows", row.name));
+    }
+    if parts.iter().any(|part| matches!(part, Part::Dispatched(_))) {
+        return routed::result(graph, (node, of), skip, parts);
+    }
     if parts.iter().any(|part| matches!(part, Part::Partial(..))) {
         return partial(node, parts);
     }
     let share = |part: &Part| if let Part::Rows(share) = part { Some(*share) } else { None };
     if let Some(share) = parts.iter().find_map(share) {
-        return rows::result(node, skip, (share, parts));
+        return rows::result((node, graph.routes(node)), skip, (share, parts));
     }
     let mut known: Vec<Letter> = Vec::new();
     for (index, (&tensor, part)) in node.inputs.iter().zip(parts).enumerate() {

@@ -15,7 +15,8 @@ impl Machine<'_> {
         for (&card, meeting) in group.iter().zip(&meetings) {
             let agrees = (meeting.kind, meeting.op, meeting.algorithm) == (first.kind, first.op, first.algorithm);
             let alike = (meeting.parts, meeting.by_rows, meeting.bytes) == (first.parts, first.by_rows, first.bytes);
-            if !agrees || !alike {
+            let deals = |meeting: &Meeting<'_>| meeting.gate.map(|gate| (gate.used, gate.experts.to_vec()));
+            if !agrees || !alike || deals(meeting) != deals(first) {
                 let (sail, kind, algorithm) = (self.cards[card].sail.sail, meeting.kind, meeting.algorithm);
                 return Err(format!(
                     "{sail} does another collective at this point: {algorithm} {kind} of {:?}",
@@ -27,12 +28,14 @@ impl Machine<'_> {
             CollectiveKind::Broadcast => self.broadcast(group, &meetings),
             CollectiveKind::AllGather => self.gather(group, &meetings),
             CollectiveKind::AllReduce | CollectiveKind::ReduceScatter => self.reduce(group, &meetings),
+            CollectiveKind::Dispatch => self.dispatch(group, &meetings),
+            CollectiveKind::Combine => self.combine(group, &meetings),
         }
     }
 
     fn broadcast(&mut self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<(), String> {
         let value = self.cards[group[0]].read(meetings[0].from)?;
-        if matches!(value.held, Held::Partial(..)) {
+        if !value.held.stands_alone() {
             return Err("broadcasts a partial sum".to_owned());
         }
         if group.iter().zip(meetings).all(|(&card, meeting)| self.cards[card].holds(meeting.from, value)) {
@@ -42,7 +45,7 @@ impl Machine<'_> {
     }
 
     /// The values of the group, which must be parts of one tensor.
-    fn values(&self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<Vec<Value>, String> {
+    pub(crate) fn values(&self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<Vec<Value>, String> {
         let values = group.iter().zip(meetings).map(|(&card, meeting)| self.cards[card].read(meeting.from));
         let values: Vec<Value> = values.collect::<Result<_, _>>()?;
         match values.iter().find(|value| !value.same_tensor(values[0])) {
@@ -105,7 +108,7 @@ impl Machine<'_> {
         self.put_each(group, meetings, |rank| values[0].with(kept[rank]))
     }
 
-    fn put_each(
+    pub(crate) fn put_each(
         &mut self,
         group: &[usize],
         meetings: &[&Meeting<'_>],

@@ -25,6 +25,7 @@ mod meeting;
 mod model;
 mod pins;
 mod roster;
+mod routed;
 mod rows;
 mod script;
 mod steady;

@@ -6,13 +6,21 @@ use super::kernel::Part;
 use super::value::Held;
 use sailplan_ir::{Node, Operand, RowShare};
 
-/// How the result is held, of operands of which one has this part of the rows at least.
-pub(crate) fn result(node: &Node, skip: u64, (share, parts): (RowShare, &[Part])) -> Result<Held, String> {
+/// How the result is held, of operands of which one has this part of the rows at least. The product that a router reads may be
+/// cut along them as well.
+pub(crate) fn result(
+    (node, routes): (&Node, bool),
+    skip: u64,
+    (share, parts): (RowShare, &[Part]),
+) -> Result<Held, String> {
     let row = node.op.row();
     let first = |operand| row.letters(operand).chars().next();
     let cut = parts.iter().position(|part| matches!(part, Part::Rows(_)));
     let letter = cut.and_then(|index| first(Operand::Input(index)));
-    if letter.is_none_or(|letter| !row.split.contains(letter)) || first(Operand::Output) != letter || skip > 0 {
+    if letter.is_none_or(|letter| !routes && !row.split.contains(letter))
+        || first(Operand::Output) != letter
+        || skip > 0
+    {
         return Err(format!("{} needs all rows", row.name));
     }
     for (index, part) in parts.iter().enumerate() {
@@ -40,7 +48,7 @@ mod tests {
     fn made(op: Op, parts: &[Part]) -> Result<Held, String> {
         let node = Node { op, inputs: vec![TensorId(0); parts.len()], output: TensorId(1) };
         let first = parts.iter().find_map(|part| if let Part::Rows(share) = part { Some(*share) } else { None });
-        result(&node, 0, (first.unwrap(), parts))
+        result((&node, false), 0, (first.unwrap(), parts))
     }
 
     #[track_caller]
@@ -77,9 +85,13 @@ mod tests {
         refused(Op::KvAppend { head_dim: 4 }, &[Part::Whole, share(0, 1, 2)], "kv_append needs all rows");
         refused(Op::LastToken, &[share(0, 1, 2)], "last_token needs all rows");
         refused(Op::Linear, &[share(0, 1, 2), Part::Whole], "linear needs all rows");
+        let router = Node { op: Op::Linear, inputs: vec![TensorId(0); 2], output: TensorId(1) };
+        let half = RowShare::new(0, 1, 2).unwrap();
+        let routed = |parts: &[Part]| result((&router, true), 0, (half, parts));
+        assert_eq!(routed(&[share(0, 1, 2), Part::Whole]), Ok(Held::Rows(half)));
+        assert_eq!(routed(&[Part::Whole, share(0, 1, 2)]).unwrap_err(), "linear needs all rows");
         let node = Node { op: Op::Add, inputs: vec![TensorId(0); 2], output: TensorId(1) };
         let part = share(0, 1, 2);
-        let half = RowShare::new(0, 1, 2).unwrap();
-        assert_eq!(result(&node, 1, (half, &[part, part])).unwrap_err(), "add needs all rows");
+        assert_eq!(result((&node, false), 1, (half, &[part, part])).unwrap_err(), "add needs all rows");
     }
 }

@@ -79,6 +79,16 @@ pub(crate) struct Meeting<'a> {
     pub(crate) bytes: Bytes,
     pub(crate) from: usize,
     pub(crate) into: usize,
+    /// Which rows go where, of dispatch and combine.
+    pub(crate) gate: Option<Gate<'a>>,
+}
+
+/// The gates by which rows go to the ranks that have so many experts each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gate<'a> {
+    pub(crate) buffer: usize,
+    pub(crate) used: u32,
+    pub(crate) experts: &'a [u64],
 }
 
 impl<'a> Out<'a> {

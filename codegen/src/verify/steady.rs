@@ -196,7 +196,9 @@ impl<'a> Card<'a> {
     fn buffers(&self) -> impl Iterator<Item = usize> + use<'a> {
         let moved = self.steps().iter().flat_map(|step| match step {
             Step::Slice { from, out, .. } => vec![*from, *out],
-            Step::Collective(meeting) => vec![meeting.from, meeting.into],
+            Step::Collective(meeting) => {
+                [meeting.from, meeting.into].into_iter().chain(meeting.gate.map(|gate| gate.buffer)).collect()
+            }
             _ => Vec::new(),
         });
         let computed = self.operands().filter_map(|operand| match operand {

@@ -73,15 +73,18 @@ impl Trace {
     ) -> Result<(), String> {
         match step {
             Step::Kernel { op, reads, outs, .. } => self.results(logical, card, (*op, reads), (outs, layer))?,
-            Step::Slice { from, out, .. } => self.converted(logical, card, (Action::Slice, *from, *out))?,
+            Step::Slice { from, out, .. } => self.converted(logical, card, (Action::Slice, &[*from], *out))?,
             Step::Collective(meeting) => {
                 let action = match meeting.kind {
                     CollectiveKind::AllReduce => Action::AllReduce,
                     CollectiveKind::AllGather => Action::AllGather,
                     CollectiveKind::ReduceScatter => Action::ReduceScatter,
+                    CollectiveKind::Dispatch => Action::Dispatch,
+                    CollectiveKind::Combine => Action::Combine,
                     CollectiveKind::Broadcast => return self.arrived(logical, card, meeting.into),
                 };
-                self.converted(logical, card, (action, meeting.from, meeting.into))?;
+                let reads = std::iter::once(meeting.from).chain(meeting.gate.map(|gate| gate.buffer));
+                self.converted(logical, card, (action, &reads.collect::<Vec<_>>(), meeting.into))?;
             }
             Step::Send { buffer, .. } => self.leaves.push((self.known(*buffer)?, Target::Stage)),
             Step::HostSend { buffer, .. } => self.leaves.push((self.known(*buffer)?, Target::Host)),
@@ -108,11 +111,11 @@ impl Trace {
         &mut self,
         logical: &Logical,
         card: &Card<'_>,
-        (action, from, out): (Action, usize, usize),
+        (action, from, out): (Action, &[usize], usize),
     ) -> Result<(), String> {
-        let read = self.known(from)?;
+        let reads = from.iter().map(|&buffer| self.known(buffer)).collect::<Result<_, _>>()?;
         let (of, layout) = written(logical, card, out)?;
-        let known = self.event(Event { action, reads: vec![read], of, layout })?;
+        let known = self.event(Event { action, reads, of, layout })?;
         self.buffers.insert(out, known);
         Ok(())
     }
@@ -191,6 +194,8 @@ fn written(logical: &Logical, card: &Card<'_>, buffer: usize) -> Result<((u32, u
         Held::Cut(_) => Layout::Sharded(last),
         Held::Rows(_) => Layout::Sharded(0),
         Held::Partial(_) => Layout::Partial,
+        Held::Dispatched(_) => Layout::Dispatched,
+        Held::Routed(_) => Layout::Routed,
     };
     Ok(((value.segment, value.tensor), layout))
 }
@@ -201,6 +206,8 @@ fn in_part(part: Part) -> Layout {
         Part::Cut(axis, _) => Layout::Sharded(axis as u8),
         Part::Rows(_) => Layout::Sharded(0),
         Part::Partial(_) => Layout::Partial,
+        Part::Dispatched(_) => Layout::Dispatched,
+        Part::Routed => Layout::Routed,
     }
 }
 

@@ -24,6 +24,22 @@ pub(crate) enum Held {
     Rows(RowShare),
     /// A contribution to sums that make it.
     Partial(Sums),
+    /// The rows of every step that take one of these experts; the others are nothing.
+    Dispatched(Taken),
+    /// What these experts made of the rows that were sent to them: a contribution to its sum over all experts, zero in rows that
+    /// take none of them.
+    Routed(Taken),
+}
+
+/// Rows that take some of a mixture's experts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Taken {
+    /// The segment and the tensor of the gates.
+    pub(crate) gates: (u32, u32),
+    /// The experts.
+    pub(crate) span: Span,
+    /// Of so many.
+    pub(crate) size: u64,
 }
 
 /// Some terms of each of several sums that are added up. An all-reduce adds up all of them at once.
@@ -125,8 +141,20 @@ impl Held {
         match self {
             Self::Whole => Some(Span::of(size)),
             Self::Cut(span) => Some(span),
-            Self::Rows(_) | Self::Partial(_) => None,
+            Self::Rows(_) | Self::Partial(_) | Self::Dispatched(_) | Self::Routed(_) => None,
         }
+    }
+
+    /// Whether it means something by itself, so that a card that is not of its group can be given it.
+    pub(crate) fn stands_alone(self) -> bool {
+        !matches!(self, Self::Partial(_) | Self::Dispatched(_) | Self::Routed(_))
+    }
+}
+
+impl Taken {
+    /// The same of a later segment.
+    fn later(self, by: u32) -> Self {
+        Self { gates: (self.gates.0 + by, self.gates.1), ..self }
     }
 }
 
@@ -143,6 +171,8 @@ impl Value {
     pub(crate) fn later(self, by: u32) -> Self {
         let held = match self.held {
             Held::Partial(sums) => Held::Partial(sums.later(by)),
+            Held::Dispatched(taken) => Held::Dispatched(taken.later(by)),
+            Held::Routed(taken) => Held::Routed(taken.later(by)),
             held => held,
         };
         Self { segment: self.segment + by, held, ..self }
@@ -172,12 +202,20 @@ pub(crate) fn tile(spans: impl IntoIterator<Item = Span>, size: u64) -> bool {
     tile_in_order(sorted, size)
 }
 
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "experts {}..{} of {}", self.span.start, self.span.end, self.size)
+    }
+}
+
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole => f.write_str("all of"),
             Self::Cut(span) => write!(f, "columns {}..{} of", span.start, span.end),
             Self::Rows(share) => write!(f, "rows {share} of"),
+            Self::Dispatched(taken) => write!(f, "the rows for {taken} of"),
+            Self::Routed(taken) => write!(f, "what {taken} add to"),
             Self::Partial(sums) => {
                 let terms = |terms: &Terms| format!("{}..{} of {}", terms.span.start, terms.span.end, terms.size);
                 write!(f, "terms {} of", sums.terms().map(terms).collect::<Vec<_>>().join(" and "))

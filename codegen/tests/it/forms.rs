@@ -1,5 +1,5 @@
-//! Forms in three styles: partial sums that are all-reduced, partial sums that are scattered, and rows that are
-//! gathered.
+//! Forms in several styles: partial sums that are all-reduced, partial sums that are scattered, rows that are gathered, and rows
+//! that are sent to experts.
 
 use sailplan_ir::{
     Action, Algorithm, ClassId, Form, Graph, Instruction, LayerClass, Layout, Node, NodeId, Op, Picoseconds, Price,
@@ -21,6 +21,8 @@ pub(crate) enum Style {
     Gather,
     /// As `Reduce`, but whole experts on each card.
     Experts,
+    /// As `Tokens`, with rows that are sent to whole experts and come back.
+    Sent,
     /// As `Reduce`, with fused operators wherever there are some.
     Fused,
 }
@@ -112,16 +114,38 @@ impl Build<'_> {
             (Layout::Sharded(_), Layout::Whole) => Action::AllGather,
             (Layout::Partial, Layout::Whole) => Action::AllReduce,
             (Layout::Partial, Layout::Sharded(_)) => Action::ReduceScatter,
+            (Layout::Sharded(0), Layout::Dispatched) => {
+                return self.sent(Action::Dispatch, self.template.dispatched_by(tensor), (from, tensor, wanted));
+            }
+            (Layout::Routed, Layout::Sharded(0)) => {
+                return self.sent(Action::Combine, self.template.combined_by(tensor), (from, tensor, wanted));
+            }
             other => panic!("{other:?}"),
         };
         self.push(action, &[from], tensor, wanted)
+    }
+
+    /// Rows that go by gates.
+    fn sent(
+        &mut self,
+        action: Action,
+        gates: Option<TensorId>,
+        (from, tensor, wanted): (ValueId, TensorId, Layout),
+    ) -> ValueId {
+        let gates = self.ensure(gates.unwrap(), Layout::Whole);
+        self.push(action, &[from, gates], tensor, wanted)
+    }
+
+    /// Whether sums and norms are of each rank's rows.
+    fn by_tokens(&self) -> bool {
+        matches!(self.style, Style::Tokens | Style::Sent)
     }
 
     fn node(&mut self, id: NodeId) {
         let node = self.template[id].clone();
         let inputs: Vec<ValueId> = match node.op {
             Op::Linear | Op::Embed => self.matrix(&node),
-            Op::RmsNorm { .. } if self.style == Style::Tokens && self.is_cut(node.inputs[0]) => {
+            Op::RmsNorm { .. } if self.by_tokens() && self.is_cut(node.inputs[0]) => {
                 vec![self.ensure(node.inputs[0], Layout::Sharded(0)), self.ensure(node.inputs[1], Layout::Whole)]
             }
             Op::RmsNorm { .. } | Op::Scale { .. } | Op::LastToken | Op::Route { .. } => {
@@ -130,7 +154,7 @@ impl Build<'_> {
             Op::Add => {
                 let second = self.natural(node.inputs[1]);
                 let scattered = self.style == Style::Scatter && self.layout(second) == Layout::Partial;
-                let by_tokens = self.style == Style::Tokens && self.is_cut(node.inputs[1]);
+                let by_tokens = self.by_tokens() && self.is_cut(node.inputs[1]);
                 let layout = match (scattered, by_tokens) {
                     (true, _) => Layout::Sharded(1),
                     (_, true) => Layout::Sharded(0),
@@ -160,7 +184,7 @@ impl Build<'_> {
     /// Whether ranks have parts of a value, or of the sums that make it.
     fn is_cut(&mut self, tensor: TensorId) -> bool {
         let value = self.natural(tensor);
-        matches!(self.layout(value), Layout::Partial | Layout::Sharded(0))
+        matches!(self.layout(value), Layout::Partial | Layout::Routed | Layout::Sharded(0))
     }
 
     /// Of the input, the gates, and the three stacks of matrices.
@@ -170,13 +194,16 @@ impl Build<'_> {
             Style::Whole => [Whole; 5],
             Style::Reduce | Style::Scatter | Style::Tokens => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
             Style::Gather => [Whole, Whole, Whole, Whole, Sharded(1)],
+            Style::Sent => [Layout::Dispatched, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
             Style::Experts | Style::Fused => [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
         }
     }
 
     fn matrix(&mut self, node: &Node) -> Vec<ValueId> {
         let summed = ["attn_output", "ffn_down"].iter().any(|name| self.template[node.inputs[1]].name.contains(name));
+        let router = self.template[node.inputs[1]].name.contains("ffn_gate_inp");
         let (x, weight) = match (self.style, node.op, summed) {
+            (Style::Sent, ..) if router => (Layout::Sharded(0), Layout::Whole),
             (Style::Whole, ..) => (Layout::Whole, Layout::Whole),
             (Style::Gather, Op::Embed, _) => (Layout::Whole, Layout::Sharded(1)),
             (Style::Gather, ..) | (_, _, false) => (Layout::Whole, Layout::Sharded(0)),

@@ -12,6 +12,7 @@ mod pins;
 mod placements;
 mod proof;
 mod refusals;
+mod routed;
 mod small;
 mod steady;
 mod text;

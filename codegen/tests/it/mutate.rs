@@ -154,12 +154,20 @@ fn rename(slots: &mut [String], names: &[String], numbers: &mut Numbers) {
 }
 
 fn collective(instruction: &mut Instruction, names: &[String], sails: &[SailId], numbers: &mut Numbers) {
-    let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, bytes, .. } = instruction else {
+    let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, by, bytes, .. } = instruction else {
         return;
     };
-    use CollectiveKind::{AllGather, AllReduce, Broadcast, ReduceScatter};
+    if let Some(by) = by.as_mut().filter(|_| numbers.below(3) == 0) {
+        match numbers.below(4) {
+            0 => rename(std::slice::from_mut(&mut by.gates), names, numbers),
+            1 => by.used = numbers.near(u64::from(by.used)) as u32,
+            2 => by.experts.rotate_left(1),
+            _ => by.experts[0] = numbers.near(by.experts[0]),
+        }
+        return;
+    }
     match numbers.below(10) {
-        0 => *kind = *numbers.pick(&[AllGather, AllReduce, Broadcast, ReduceScatter]).unwrap(),
+        0 => *kind = *numbers.pick(&[CollectiveKind::ALL.as_slice(), &CollectiveKind::ROUTED].concat()).unwrap(),
         1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
         2 => group.reverse(),
         3 => drop(group.pop()),

@@ -41,11 +41,13 @@ pub(crate) fn plan_of(wanted: &str) -> Plan {
 /// Name, and stages of the model with experts.
 fn mixtures() -> Vec<(&'static str, Vec<Part>)> {
     use Algorithm::{Direct, OneShot, Ring};
-    use Style::{Experts, Gather, Reduce, Scatter, Tokens, Whole};
+    use Style::{Experts, Gather, Reduce, Scatter, Sent, Tokens, Whole};
     vec![
         ("experts", vec![part(&[0, 1], 0..5, Experts, OneShot)]),
         ("experts cut", vec![part(&[1, 2, 0], 0..5, Reduce, Direct)]),
         ("experts on two stages", vec![part(&[0], 0..2, Whole, Ring), part(&[1, 3, 2], 2..5, Experts, Direct)]),
+        ("experts sent rows", vec![part(&[1, 0, 2], 0..5, Sent, Direct)]),
+        ("experts sent rows on a stage", vec![part(&[2], 0..2, Whole, Ring), part(&[0, 1], 2..5, Sent, Direct)]),
         ("experts by rows", vec![part(&[1, 0, 2], 0..5, Tokens, Direct)]),
         ("experts gathered", vec![part(&[0, 1], 0..3, Gather, Ring), part(&[2, 3], 3..5, Scatter, Ring)]),
     ]

@@ -2,7 +2,7 @@
 
 use crate::forms::{Style, form};
 use crate::placements::{part, plan, plan_of, plans};
-use crate::small::{model, variant};
+use crate::small::{mixture, model, two_mixtures, variant};
 use sailplan_codegen::{Lifted, Plan, Proven, check_proofs, lift, read_proofs};
 use sailplan_ir::{
     Action, Algorithm, ClassId, Instruction, Layout, PROOF_HEADER, Program, TensorId, ValueId, Verified, Verify,
@@ -35,11 +35,14 @@ fn canonical(program: &Program) -> String {
 /// Class by class and phase by phase, whatever the stages.
 #[test]
 fn programs_come_out_of_a_plan_as_they_went_in() {
-    let styles = [Style::Whole, Style::Reduce, Style::Scatter, Style::Gather];
-    for model in [model(false), model(true), variant()] {
+    let styles = vec![Style::Whole, Style::Reduce, Style::Scatter, Style::Gather];
+    let of_experts = vec![Style::Experts, Style::Sent];
+    let all = [model(false), model(true), variant()].into_iter().map(|model| (model, styles.clone()));
+    for (model, styles) in all.chain([(mixture(), of_experts.clone()), (two_mixtures(), of_experts)]) {
         for (prefill, decode) in styles.iter().flat_map(|one| styles.iter().map(move |other| (*one, *other))) {
             let cards: &[u16] = if (prefill, decode) == (Style::Whole, Style::Whole) { &[1] } else { &[2, 0, 1] };
-            let mut whole = part(cards, 0..5, prefill, Algorithm::Ring);
+            let algorithm = if styles.contains(&Style::Sent) { Algorithm::Direct } else { Algorithm::Ring };
+            let mut whole = part(cards, 0..5, prefill, algorithm);
             whole.styles = (prefill, decode);
             let Ok(plan) = plan(&model, &[whole]).verify() else { continue };
             let out = lift(&plan).unwrap();

@@ -26,6 +26,15 @@ pub(crate) fn mixture() -> Verified<Model> {
     decoder(false, |graph, normed, layer| experts(graph, normed, layer, (EXPERTS.0, FFN)))
 }
 
+/// One mixture behind the other in every layer, each with a router of its own.
+pub(crate) fn two_mixtures() -> Verified<Model> {
+    decoder(false, |graph, normed, layer| {
+        let first = experts(graph, normed, layer, (EXPERTS.0, FFN));
+        let again = norm(graph, first, &format!("blk.{layer}.again_norm"));
+        experts_named(graph, again, &format!("blk.{layer}.again_"), (EXPERTS.0, FFN))
+    })
+}
+
 /// As many experts as an expert has columns, so that slices of both look alike.
 pub(crate) fn square_mixture() -> Verified<Model> {
     decoder(false, |graph, normed, layer| experts(graph, normed, layer, (64, 64)))
@@ -116,9 +125,13 @@ fn feed_forward(graph: &mut Graph, normed: TensorId, layer: u32) -> TensorId {
     linear(graph, act, &named("ffn_down"), HIDDEN)
 }
 
-fn experts(graph: &mut Graph, normed: TensorId, layer: u32, (experts, ffn): (u32, u64)) -> TensorId {
+fn experts(graph: &mut Graph, normed: TensorId, layer: u32, sizes: (u32, u64)) -> TensorId {
+    experts_named(graph, normed, &format!("blk.{layer}."), sizes)
+}
+
+fn experts_named(graph: &mut Graph, normed: TensorId, prefix: &str, (experts, ffn): (u32, u64)) -> TensorId {
     let (count, used) = (u64::from(experts), EXPERTS.1);
-    let named = |name: &str| format!("blk.{layer}.{name}");
+    let named = |name: &str| format!("{prefix}{name}");
     let logits = linear(graph, normed, &named("ffn_gate_inp"), count);
     let axes = graph[logits].axes.clone();
     let gates = graph.apply(Op::Route { used, renormalise: true }, &[logits], "gates", &axes);

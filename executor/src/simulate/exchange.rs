@@ -2,7 +2,7 @@
 //! was priced and that a replay runs. It knows bytes and ways, no time.
 
 use super::network::{Network, Way};
-use sailplan_ir::{Algorithm, Bytes, CollectiveKind, RowShare, SailId, even_chunk};
+use sailplan_ir::{Algorithm, Bytes, CollectiveKind, Routing, RowShare, SailId, even_chunk};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -46,6 +46,8 @@ pub(crate) struct Collective<'a> {
     /// Of each rank its columns, or its share of the rows; empty when chunks are even.
     pub(crate) parts: &'a [u64],
     pub(crate) by_rows: bool,
+    /// Of dispatch and combine: experts that a row takes, and those of each rank.
+    pub(crate) experts: Option<(u32, &'a [u64])>,
     pub(crate) rows: u64,
     pub(crate) columns: u64,
 }
@@ -98,7 +100,21 @@ impl<'a> Exchanges<'a> {
         Some(ranks.into_iter().map(Rc::from).collect())
     }
 
+    /// Elements that go from one rank to another on average, of rows of the one to the experts of the other, or back.
+    fn block(collective: &Collective<'_>, (used, experts): (u32, &[u64]), index: usize) -> u64 {
+        let (from, to) = (index / experts.len().max(1), index % experts.len().max(1));
+        let (own, at) = if collective.kind == CollectiveKind::Dispatch { (from, to) } else { (to, from) };
+        let all = experts.iter().fold(0, |sum: u64, &experts| sum.saturating_add(experts));
+        let routing = Routing { experts: u32::try_from(all).unwrap_or(u32::MAX), used };
+        let share = RowShare::among(collective.parts, own).unwrap_or_default();
+        let rows = routing.rows(share.count(collective.rows), experts.get(at).copied().unwrap_or(0));
+        rows.saturating_mul(collective.columns)
+    }
+
     fn chunk(&self, collective: &Collective<'_>, index: usize) -> Bytes {
+        if let Some(experts) = collective.experts.filter(|_| collective.kind.routed()) {
+            return Bytes(Self::block(collective, experts, index).saturating_mul(self.element));
+        }
         let elements = match collective.parts.get(index) {
             Some(_) if collective.by_rows => {
                 let share = RowShare::among(collective.parts, index).unwrap_or_default();

@@ -24,6 +24,7 @@ impl ByRows<'_> {
             buffer: buffer.to_owned(),
             into: Some(into.to_owned()),
             parts: self.parts.to_vec(),
+            by: None,
             bytes: Bytes(0),
             time: Picoseconds(0),
         }

@@ -258,6 +258,7 @@ impl Code<'_> {
             buffer: buffer.to_owned(),
             into: None,
             parts: Vec::new(),
+            by: None,
             bytes: Bytes(0),
             time: Picoseconds(0),
         });

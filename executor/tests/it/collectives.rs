@@ -45,7 +45,8 @@ impl Case {
         let parts = PARTS[..self.ranks].to_vec();
         let (kind, algorithm, op) = (self.kind, self.algorithm, self.op);
         let by_rows = self.by_rows;
-        let collective = Collective { kind, algorithm, op, group: group.clone(), parts, by_rows };
+        let experts = Vec::new();
+        let collective = Collective { kind, algorithm, op, group: group.clone(), parts, by_rows, experts };
         let whole = Extent { rows: ROWS, columns: self.columns() };
         std::thread::scope(|scope| {
             let start = |(rank, mut end): (usize, Threads)| {
@@ -81,6 +82,7 @@ impl Case {
                 };
                 (0..ROWS).flat_map(|row| (0..self.ranks).flat_map(move |rank| piece(row, rank))).collect()
             }
+            CollectiveKind::Dispatch | CollectiveKind::Combine => unreachable!("they have tests of their own"),
         }
     }
 

@@ -4,6 +4,7 @@ mod collectives;
 mod experts;
 mod kernels;
 mod linear;
+mod routed;
 mod transport;
 mod variants;
 

@@ -41,6 +41,7 @@ fn alone(mut end: Threads) -> ReplayError {
         group: vec![SailId(0), SailId(1)],
         parts: Vec::new(),
         by_rows: false,
+        experts: Vec::new(),
     };
     let exchange = Exchange::new(collective, SailId(0)).expect("a rank of the group");
     let began = Instant::now();

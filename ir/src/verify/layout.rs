@@ -1,7 +1,7 @@
 //! The typed-layout check of a sharded program: a fold that accepts exactly the legal combinations. It trusts the
-//! operator table and five conversions, and knows nothing of e-graphs or solvers.
+//! operator table and the conversions below, and knows nothing of e-graphs or solvers.
 
-use crate::{Action, Diagnostic, Diagnostics, Graph, Instruction, Layout, NodeId, Operand, Program};
+use crate::{Action, Diagnostic, Diagnostics, Graph, Instruction, Layout, NodeId, Op, Operand, Program};
 
 /// Checks that `program` computes the template's output: every value's layout follows from its operands, and every
 /// operator is applied to the operands that the template gives it.
@@ -32,14 +32,24 @@ fn check(template: &Graph, program: &Program, made: &Instruction) -> Result<(), 
             _ => Err("not a leaf of the template".into()),
         },
         (Action::Compute(node), _) => check_compute(template, node, made, &inputs),
+        (Action::Dispatch, [input, gates]) if input.tensor == made.tensor => {
+            let by = gates.layout == Layout::Whole && template.dispatched_by(made.tensor) == Some(gates.tensor);
+            conversion(made, (input.layout, Layout::Sharded(0)), Layout::Dispatched, by)
+        }
+        (Action::Combine, [input, gates]) if input.tensor == made.tensor => {
+            let by = gates.layout == Layout::Whole && template.combined_by(made.tensor) == Some(gates.tensor);
+            conversion(made, (input.layout, Layout::Routed), Layout::Sharded(0), by)
+        }
         (_, [input]) if input.tensor == made.tensor => {
             let legal = match made.action {
                 Action::Slice => input.layout == Layout::Whole && matches!(made.layout, Layout::Sharded(_)),
                 Action::AllGather => matches!(input.layout, Layout::Sharded(_)) && made.layout == Layout::Whole,
                 Action::AllReduce => input.layout == Layout::Partial && made.layout == Layout::Whole,
                 Action::ReduceScatter => input.layout == Layout::Partial && matches!(made.layout, Layout::Sharded(_)),
-                Action::Collect => input.layout != Layout::Partial && made.layout == Layout::Host,
-                Action::Leaf | Action::Compute(_) => false,
+                Action::Collect => {
+                    matches!(input.layout, Layout::Whole | Layout::Sharded(_)) && made.layout == Layout::Host
+                }
+                Action::Leaf | Action::Compute(_) | Action::Dispatch | Action::Combine => false,
             };
             if legal {
                 Ok(())
@@ -48,6 +58,15 @@ fn check(template: &Graph, program: &Program, made: &Instruction) -> Result<(), 
             }
         }
         _ => Err("wrong operands".into()),
+    }
+}
+
+/// A conversion by gates: from one layout to another, by the gates that the template's experts take.
+fn conversion(made: &Instruction, (from, wanted): (Layout, Layout), to: Layout, by: bool) -> Result<(), String> {
+    match () {
+        () if !by => Err(format!("{} by other gates than the experts'", made.action)),
+        () if from == wanted && made.layout == to => Ok(()),
+        () => Err(format!("{} applied to {from} gives no {}", made.action, made.layout)),
     }
 }
 
@@ -68,6 +87,12 @@ fn check_compute(template: &Graph, node: NodeId, made: &Instruction, inputs: &[&
 #[must_use]
 pub fn layout_after(template: &Graph, node: NodeId, operands: &[Layout]) -> Option<Layout> {
     let row = template[node].op.row();
+    if let (Op::Experts { .. }, Some((Layout::Dispatched, others))) = (template[node].op, operands.split_first()) {
+        // What the experts make of the rows that were sent to them, where they are cut as the gates say.
+        let alike = [&[Layout::Whole], others].concat();
+        let by_gates = others.first() == Some(&Layout::Sharded(1));
+        return layout_after(template, node, &alike).filter(|_| by_gates).map(|_| Layout::Routed);
+    }
     if operands.iter().all(|layout| *layout == Layout::Whole) {
         return Some(Layout::Whole);
     }
@@ -92,7 +117,7 @@ pub fn layout_after(template: &Graph, node: NodeId, operands: &[Layout]) -> Opti
         None
     } else if row.contract.contains(cut) {
         Some(Layout::Partial)
-    } else if row.split.contains(cut) {
+    } else if row.split.contains(cut) || (cut == 't' && template.routes(&template[node])) {
         row.output().chars().position(|letter| letter == cut).map(|axis| Layout::Sharded(axis as u8))
     } else {
         None

@@ -2,6 +2,7 @@
 //! that are never above those of a group, whatever its shares, for one division each. A test compares.
 
 use super::{PHASES, PriceTable, Rates, work_of};
+use crate::price::block;
 use crate::saturate::{Choices, Way, WayAction};
 use sailplan_cost_model::{CostModel, Work};
 use sailplan_ir::{
@@ -77,7 +78,7 @@ impl Floor<'_> {
     fn price(&self, phase: usize, (class, number): (usize, usize), way: &Way) -> Option<Picoseconds> {
         let ranks = self.company.group.len() as u64;
         let fact = self.choices.classes[class].fact;
-        if fact.layout == Layout::Partial && ranks < 2 {
+        if ranks < 2 && matches!(fact.layout, Layout::Partial | Layout::Dispatched | Layout::Routed) {
             return None;
         }
         let whole = self.rates.classes[class].whole[phase];
@@ -88,11 +89,25 @@ impl Floor<'_> {
             WayAction::AllReduce => CollectiveKind::AllReduce,
             WayAction::ReduceScatter => CollectiveKind::ReduceScatter,
             WayAction::AllGather => CollectiveKind::AllGather,
+            WayAction::Dispatch => CollectiveKind::Dispatch,
+            WayAction::Combine => CollectiveKind::Combine,
         };
         let on_wire = |elements: u64| Bytes(elements.saturating_mul(self.costs.request.wire.bytes()));
-        let (part, whole) = (on_wire(whole.div_ceil(ranks)), on_wire(whole));
+        let part = if kind.routed() { self.block(phase, class, way)? } else { whole.div_ceil(ranks) };
+        let (part, whole) = (on_wire(part), on_wire(whole));
         let best = self.costs.links.cheapest(kind, &self.company.group, part, whole);
         best.map(|(_, time)| time + self.company.overhead)
+    }
+
+    /// Elements of the largest block that goes to experts or back: some card has no less than an even share.
+    fn block(&self, phase: usize, class: usize, way: &Way) -> Option<u64> {
+        let (ranks, domains) = (self.company.group.len() as u64, &self.choices.template.domains);
+        let extents = self.costs.extents(PHASES[phase]);
+        let even = |domain: DomainId| match domains.is_rows(domain) {
+            true => extents.tokens.div_ceil(ranks),
+            false => domains.units(domain).div_ceil(ranks),
+        };
+        block(self.choices, (class, way), &even, extents)
     }
 
     fn kernel(&self, phase: usize, (class, number): (usize, usize), way: &Way) -> Option<Picoseconds> {

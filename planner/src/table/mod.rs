@@ -9,7 +9,7 @@ pub(crate) use floor::{Company, floors};
 pub(crate) use joint::JointWork;
 
 use crate::joint::Kernels;
-use crate::price::{Site, local};
+use crate::price::{Site, block, local};
 use crate::saturate::{Choices, Way, WayAction};
 use crate::shares::coarsest;
 use crate::trellis::Made;
@@ -336,7 +336,10 @@ impl Pricing<'_> {
                 self.slowest[phase][domain].iter().all(|&(_, share)| share < tokens)
             }
             Some((domain, border)) => self.borders[domain] > 0 && self.borders[domain].is_multiple_of(border),
-            None => self.choices.classes[class].fact.layout != Layout::Partial || self.site.group.len() > 1,
+            None => {
+                let alone = [Layout::Partial, Layout::Dispatched, Layout::Routed];
+                !alone.contains(&self.choices.classes[class].fact.layout) || self.site.group.len() > 1
+            }
         }
     }
 
@@ -365,6 +368,8 @@ impl Pricing<'_> {
             WayAction::AllReduce => (CollectiveKind::AllReduce, rate.whole[phase].div_ceil(ranks), rate.whole[phase]),
             WayAction::ReduceScatter => (CollectiveKind::ReduceScatter, cut(class), rate.whole[phase]),
             WayAction::AllGather => (CollectiveKind::AllGather, cut(way.inputs[0]), rate.whole[phase]),
+            WayAction::Dispatch => (CollectiveKind::Dispatch, self.block(phase, class, way)?, rate.whole[phase]),
+            WayAction::Combine => (CollectiveKind::Combine, self.block(phase, class, way)?, rate.whole[phase]),
         };
         self.exchange(exchange, exchanges).map(|time| time + self.overhead)
     }
@@ -373,6 +378,15 @@ impl Pricing<'_> {
     fn disjoint(&self, class: usize) -> bool {
         let cut = self.rates.classes[class].cut;
         cut.is_none_or(|(domain, _)| self.site.partitions[domain].disjoint())
+    }
+
+    /// Elements of the largest block that goes to experts or back.
+    fn block(&self, phase: usize, class: usize, way: &Way) -> Option<u64> {
+        let most = |domain: DomainId| {
+            let shares = self.slowest[phase][domain.index()].iter().map(|&(_, share)| share);
+            shares.max().unwrap_or(0)
+        };
+        block(self.choices, (class, way), &most, self.site.costs.extents(PHASES[phase]))
     }
 
     /// Elements of the largest slice.

@@ -92,6 +92,14 @@ fn slow(sails: u16) -> Verified<Fleet> {
     fleet.verify().unwrap()
 }
 
+/// Such cards on links without latency, so that rows only go where they must.
+fn swift_and_slow(sails: u16) -> Verified<Fleet> {
+    let mut fleet = slow(sails).into_inner();
+    fleet.links = Links::Mesh(Link::plain(BytesPerSecond(100_000_000), Picoseconds(1)));
+    fleet.kinds.values_mut().for_each(|kind| kind.overhead = Picoseconds(0));
+    fleet.verify().unwrap()
+}
+
 type Stages<'a> = &'a [(std::ops::Range<usize>, std::ops::Range<usize>)];
 
 struct Maker {
@@ -132,6 +140,9 @@ impl Maker {
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     let bf16 = Maker { request: Request { wire: Wire::Bf16, ..request() }, ..Maker::new("bf16 wire", dense()) };
+    let prompts = Request { prompt: 12, context: 16, chunk: 12, objective: Objective::Prefill, ..request() };
+    let narrow = || Tiny { ffn: 32, experts_used: 1, ..mixture() };
+    let sent = |name| Maker { request: prompts, ..Maker::new(name, narrow()) };
     let many = Request { objective: Objective::Throughput, ..request() };
     let many = Maker { request: many, ..Maker::new("two replicas", dense()) };
     vec![
@@ -143,6 +154,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Maker::new("slow memories", dense()).on(&slow(2)),
         Maker::new("slow memories of three", tied()).on(&slow(3)),
         Maker::new("experts in slow memories", mixture()).on(&slow(3)),
+        sent("experts sent rows").on(&swift_and_slow(4)),
+        sent("experts sent rows of two").on(&swift_and_slow(2)),
         Maker::new("unlike cards", tied()).on(&mixed()),
         bf16.in_stages(2, &[(0..2, 0..5)]),
         Maker::new("uneven group", dense()).in_stages(3, &[(0..3, 0..5)]),

@@ -2,7 +2,7 @@
 
 use super::change::Words;
 use super::numbers::Numbers;
-use sailplan_codegen::{Instruction, Product, ReduceOp};
+use sailplan_codegen::{Gated, Instruction, Product, ReduceOp};
 use sailplan_ir::{Algorithm, CollectiveKind, Constant, Op, Picoseconds};
 
 /// Changes it, most often so that it means something else.
@@ -90,12 +90,14 @@ fn rename(slots: &mut [String], names: &[String], numbers: &mut Numbers) {
 }
 
 fn collective(instruction: &mut Instruction, Words { names, sails }: &Words, numbers: &mut Numbers) {
-    let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, bytes, .. } = instruction else {
+    let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, by, bytes, .. } = instruction else {
         return;
     };
-    use CollectiveKind::{AllGather, AllReduce, Broadcast, ReduceScatter};
+    if by.is_some() && numbers.below(3) == 0 {
+        return gated(by, names, numbers);
+    }
     match numbers.below(10) {
-        0 => *kind = *numbers.pick(&[AllGather, AllReduce, Broadcast, ReduceScatter]).unwrap(),
+        0 => *kind = *numbers.pick(&[CollectiveKind::ALL.as_slice(), &CollectiveKind::ROUTED].concat()).unwrap(),
         1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
         2 => group.reverse(),
         3 => drop(group.pop()),
@@ -107,6 +109,18 @@ fn collective(instruction: &mut Instruction, Words { names, sails }: &Words, num
         8 if numbers.below(2) == 0 && !parts.is_empty() => parts.rotate_left(1),
         8 => nudge(parts, numbers),
         _ => bytes.0 = numbers.near(bytes.0),
+    }
+}
+
+/// Which rows go where.
+fn gated(by: &mut Option<Gated>, names: &[String], numbers: &mut Numbers) {
+    let Some(said) = by else { return };
+    match numbers.below(6) {
+        0 => *by = None,
+        1 => said.used = numbers.near_u32(said.used),
+        2 => said.experts.rotate_left(1),
+        3 => nudge(&mut said.experts, numbers),
+        _ => rename(std::slice::from_mut(&mut said.gates), names, numbers),
     }
 }
 
