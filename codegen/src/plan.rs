@@ -5,7 +5,7 @@ use crate::lists;
 use crate::text::OWN;
 use sailplan_ir::{
     Algorithm, Bytes, Certificate, CollectiveKind, DType, Dim, Estimate, Fleet, Objective, Op, Picoseconds, Pin,
-    Request, Role, SailId, Sustain,
+    PositionShare, Request, Role, SailId, Sustain,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::ops::Range;
@@ -218,6 +218,8 @@ pub enum Slice {
         /// One past the last.
         end: u64,
     },
+    /// Of a cache, the positions that this card has when they are dealt in turns: row i of it is the i-th of them.
+    Positions(PositionShare),
 }
 
 /// Shards of one resident come from the host or from another card, layer by layer, and are handed on when they are
@@ -285,6 +287,13 @@ pub enum ReduceOp {
     Max,
     /// The smallest.
     Min,
+    /// The softmax over all positions, from softmaxes over some: of each head so many elements weighted by `exp(score − highest)` and
+    /// added up, then the sum of these weights, then the highest score. Those of lower scores are scaled down and added in
+    /// the order of ranks; in the end elements are divided by the sum of weights (Milakov & Gimelshein 2018).
+    Merge {
+        /// Elements of a head.
+        head_dim: u32,
+    },
 }
 
 /// One instruction. An instruction reads all its operands before it writes. Every `time` is the prediction for the
@@ -303,7 +312,8 @@ pub enum Instruction {
         body: Vec<Instruction>,
     },
     /// An operator on local tensors. Its operands are `in` (buffers and caches) followed by `weights`. A `KvAppend`
-    /// writes the cache that it reads, from the step's first position on. An `Embed` on a slice of the vocabulary gives
+    /// writes the cache that it reads, from the step's first position on; where a card holds some positions only, it keeps those of
+    /// the new rows. An `Embed` on a slice of the vocabulary gives
     /// zero rows for tokens outside it.
     Kernel {
         /// The operator, with the attributes of the unsharded layer; local sizes follow from the operands.
@@ -342,7 +352,8 @@ pub enum Instruction {
     },
     /// All cards of the group take part, in this order of ranks. All-reduce and broadcast work in place. All-gather
     /// reads this card's columns from `buffer` and writes all columns to `into`; reduce-scatter reads all columns from
-    /// `buffer` and writes this card's columns to `into`; `parts` are the columns of each rank.
+    /// `buffer` and writes this card's columns to `into`; `parts` are the columns of each rank. One that merges reads columns of
+    /// softmaxes, of which the figures are no columns of the result.
     Collective {
         /// What it does.
         kind: CollectiveKind,

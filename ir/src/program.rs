@@ -14,6 +14,8 @@ pub enum Layout {
     Sharded(u8),
     /// The ranks' tensors add up to it.
     Partial,
+    /// The ranks' tensors are softmaxes, each over its own positions, from which it is merged.
+    Unmerged,
     /// It is on the host.
     Host,
 }
@@ -33,6 +35,8 @@ pub enum Action {
     AllReduce,
     /// All ranks add their partial sums, each keeps its slice.
     ReduceScatter,
+    /// All ranks merge their softmaxes, each keeps its slice.
+    MergeScatter,
     /// The host takes the value: from one rank when whole, slice by slice when sharded.
     Collect,
 }
@@ -137,6 +141,7 @@ impl fmt::Display for Layout {
             Self::Whole => f.write_str("whole"),
             Self::Sharded(axis) => write!(f, "sharded({axis})"),
             Self::Partial => f.write_str("partial"),
+            Self::Unmerged => f.write_str("unmerged"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -151,6 +156,7 @@ impl fmt::Display for Action {
             Self::AllGather => f.write_str("all-gather"),
             Self::AllReduce => f.write_str("all-reduce"),
             Self::ReduceScatter => f.write_str("reduce-scatter"),
+            Self::MergeScatter => f.write_str("merge-scatter"),
             Self::Collect => f.write_str("collect"),
         }
     }

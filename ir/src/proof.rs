@@ -27,6 +27,8 @@ pub enum Head {
     AllReduce,
     /// The same, of which each rank keeps its slice along an axis.
     ReduceScatter(u8),
+    /// What all ranks' softmaxes merge to, of which each rank keeps its slice along an axis.
+    MergeScatter(u8),
     /// The value on the host: from one rank, or all ranks' slices along an axis.
     Collect(Option<u8>),
 }
@@ -126,6 +128,7 @@ impl fmt::Display for Head {
             Self::AllGather(axis) => write!(f, "all-gather.{axis}"),
             Self::AllReduce => f.write_str("all-reduce"),
             Self::ReduceScatter(axis) => write!(f, "reduce-scatter.{axis}"),
+            Self::MergeScatter(axis) => write!(f, "merge-scatter.{axis}"),
             Self::Collect(None) => f.write_str("collect"),
             Self::Collect(Some(axis)) => write!(f, "collect.{axis}"),
         }

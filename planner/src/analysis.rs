@@ -80,7 +80,8 @@ impl Analysis<Term> for Layouts {
     }
 }
 
-fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
+/// What a term stands for by itself; `None` where it means nothing.
+pub(crate) fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
     let of = |id: Id| egraph[id].data;
     let convert = |id: Id, from: fn(Layout) -> bool, layout: Layout| {
         of(id).filter(|fact| from(fact.layout)).map(|fact| Fact { tensor: fact.tensor, layout })
@@ -93,8 +94,9 @@ fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
             convert(*id, |_| true, Layout::Whole)
         }
         Term::Scatter(axis, [id]) => convert(*id, |from| from == Layout::Partial, Layout::Sharded(axis.0)),
+        Term::Merge(axis, [id]) => convert(*id, |from| from == Layout::Unmerged, Layout::Sharded(axis.0)),
         Term::AllReduce([id]) => convert(*id, |from| from == Layout::Partial, Layout::Whole),
-        Term::Collect(_, [id]) => convert(*id, |from| from != Layout::Partial, Layout::Host),
+        Term::Collect(_, [id]) => convert(*id, |from| matches!(from, Layout::Whole | Layout::Sharded(_)), Layout::Host),
         Term::Op(name, inputs) => {
             let template = &egraph.analysis.template;
             let facts: Vec<Fact> = inputs.iter().map(|&input| of(input)).collect::<Option<_>>()?;

@@ -2,10 +2,11 @@
 //! compares with the layer evaluated whole. This checks rules, guards, layouts and partitions together.
 
 mod joint;
+mod positions;
 mod wrong;
 
 use crate::saturate::{Choices, Way, WayAction, saturate};
-use sailplan_ir::{Constant, Dim, Extents, Graph, Layout, Node, Op, Pairs, Partition, Role, Scores, TensorId};
+use sailplan_ir::{Constant, Dim, Extents, Graph, Layout, Node, Op, Pairs, Partition, PositionShare, Role, Scores, TensorId};
 use std::ops::Range;
 
 /// Positions already in the caches.
@@ -246,7 +247,26 @@ impl Audit<'_> {
 
     fn cut(&self, tensor: TensorId, axis: u8) -> Family {
         let value = &self.whole[tensor.index()];
-        (0..self.ranks).map(|rank| value.slice(usize::from(axis), self.range(tensor, axis, rank))).collect()
+        let one = |rank: usize| match self.positions(tensor, Layout::Sharded(axis), rank) {
+            Some(share) => positions::dealt(value, share),
+            None => value.slice(usize::from(axis), self.range(tensor, axis, rank)),
+        };
+        (0..self.ranks).map(one).collect()
+    }
+
+    fn positions(&self, tensor: TensorId, layout: Layout, rank: usize) -> Option<PositionShare> {
+        let Layout::Sharded(axis) = layout else { return None };
+        let domains = &self.choices.template.domains;
+        let domain = domains.domain(tensor, axis);
+        self.partitions[domain.index()].positions(rank).filter(|_| domains.is_positions(domain))
+    }
+
+    fn head_dim(&self, tensor: TensorId) -> usize {
+        let graph = &self.choices.template.graph;
+        match graph.producer(tensor).map(|node| graph[node].op) {
+            Some(Op::Attention { head_dim, .. }) => head_dim as usize,
+            _ => panic!("no attention makes {tensor}"),
+        }
     }
 
     /// What a family must be; partial families must add up to it.
@@ -256,6 +276,10 @@ impl Audit<'_> {
         let expected: Family = match fact.layout {
             Layout::Whole => vec![value.clone(); self.ranks],
             Layout::Sharded(axis) => self.cut(fact.tensor, axis),
+            Layout::Unmerged => {
+                let merged = positions::merged(family, self.head_dim(fact.tensor));
+                return assert_close(&merged, value, &format!("{fact:?} by {way:?} on {}", self.ranks));
+            }
             Layout::Partial | Layout::Host => {
                 let sum = family.iter().skip(1).fold(family[0].clone(), |sum, part| sum.map2(part, |a, b| a + b));
                 assert_close(&sum, value, &format!("{fact:?} by {way:?}"));
@@ -284,6 +308,10 @@ impl Audit<'_> {
                 let total = sum(inputs[0]);
                 (0..self.ranks).map(|rank| self.part(&total, fact, rank)).collect()
             }
+            WayAction::MergeScatter => {
+                let merged = positions::merged(inputs[0], self.head_dim(fact.tensor));
+                (0..self.ranks).map(|rank| self.part(&merged, fact, rank)).collect()
+            }
             WayAction::AllGather => vec![self.assembled(way.inputs[0], inputs[0]); self.ranks],
             WayAction::Collect => {
                 let sharded = self.choices.classes[way.inputs[0]].fact.layout != Layout::Whole;
@@ -293,6 +321,11 @@ impl Audit<'_> {
                 let op = self.choices.template.graph[node].op;
                 let local = |rank: usize| {
                     let operands: Vec<&Dense> = inputs.iter().map(|family| &family[rank]).collect();
+                    let facts = way.inputs.iter().map(|&input| self.choices.classes[input].fact);
+                    let shares = facts.filter_map(|fact| self.positions(fact.tensor, fact.layout, rank));
+                    if let Some(share) = shares.last() {
+                        return positions::evaluate(op, &operands, share);
+                    }
                     evaluate(op, &operands, self.first(op, way, rank))
                 };
                 (0..self.ranks).map(local).collect()

@@ -296,7 +296,7 @@ impl<'a> Station<'a> {
 
     fn branch(&self, allowed: Vec<Vec<usize>>, ahead: &mut Option<Ahead>, best: &mut Option<Found>) {
         let tables = self.optimistic(&allowed);
-        let walk = Walk { trellis: &self.repertoire.trellis, tables: &tables, weights: self.weights };
+        let walk = Walk { trellis: self.repertoire.trellis(self.group.len()), tables: &tables, weights: self.weights };
         // At the root what is ahead is exact, so that only the path to the answer is looked at.
         let known = best.as_ref().map(|known| known.cost);
         let root = ahead.is_none();
@@ -381,7 +381,8 @@ impl<'a> Station<'a> {
     /// The two disagree, or the solver fails: a bug.
     pub(crate) fn certify(&self, point: &Point) -> Result<(), String> {
         let site = self.site(&point.partitions);
-        let Repertoire { choices, rates, trellis, .. } = self.repertoire;
+        let Repertoire { choices, rates, .. } = self.repertoire;
+        let trellis = self.repertoire.trellis(self.group.len());
         let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
         let walked = Walk { trellis, tables: &tables, weights: self.weights }.ahead().whole().objective as f64 / 1e6;
         let goal = Goal { weights: self.weights, limit: None };
@@ -469,7 +470,8 @@ impl<'a> Station<'a> {
 
     fn sweep(&self, partitions: &[Partition], manner: Manner) -> Result<Vec<Point>, String> {
         let site = self.site(partitions);
-        let Repertoire { choices, rates, trellis, .. } = self.repertoire;
+        let Repertoire { choices, rates, .. } = self.repertoire;
+        let trellis = self.repertoire.trellis(self.group.len());
         let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
         let tables = tables.map(|table| manner.restrict(table, choices));
         let walk = Walk { trellis, tables: &tables, weights: self.weights };

@@ -2,7 +2,7 @@
 //! only here; a compilation saturates without them.
 
 use crate::analysis::Template;
-use crate::language::{Collect, Gather, LeafName, OpName, Scatter, Slice, Term};
+use crate::language::{Collect, Gather, LeafName, Merge, OpName, Scatter, Slice, Term};
 use crate::saturate::{encode, explained};
 use egg::{Id, RecExpr, TreeTerm};
 use sailplan_ir::{Action, Chain, Graph, Head, Instruction, Layout, Program, Proof, ProofStep, Term as ProofTerm};
@@ -72,6 +72,7 @@ fn applied(
         Action::AllGather => Term::Gather(Gather(from.ok_or("a gather of what is not cut")?), [one()?]),
         Action::AllReduce => Term::AllReduce([one()?]),
         Action::ReduceScatter => Term::Scatter(Scatter(to?), [one()?]),
+        Action::MergeScatter => Term::Merge(Merge(to?), [one()?]),
         Action::Collect => Term::Collect(Collect(from), [one()?]),
     })
 }
@@ -168,6 +169,7 @@ impl<'a> Writer<'a> {
             Term::Slice(axis, _) => Head::Slice(axis.0),
             Term::Gather(axis, _) => Head::AllGather(axis.0),
             Term::Scatter(axis, _) => Head::ReduceScatter(axis.0),
+            Term::Merge(axis, _) => Head::MergeScatter(axis.0),
             Term::Collect(axis, _) => Head::Collect(axis.0),
             Term::AllReduce(_) => Head::AllReduce,
             Term::Op(name, _) => {

@@ -154,6 +154,7 @@ impl Body<'_> {
             let part = match made.layout {
                 Layout::Sharded(_) if matches!(buffer.rows, Dim::Part(_)) => ".rows",
                 Layout::Sharded(_) => ".part",
+                Layout::Unmerged => ".softmax",
                 _ => "",
             };
             format!("{}.{}{part}", local.names.class, local.names.tensors[made.tensor.index()])
@@ -205,7 +206,9 @@ impl Lower<'_> {
                 out.push(self.copy(made.tensor, (operand(), name), Picoseconds(0)));
                 out.push(self.collective(index)?);
             }
-            Action::AllGather | Action::AllReduce | Action::ReduceScatter => out.push(self.collective(index)?),
+            Action::AllGather | Action::AllReduce | Action::ReduceScatter | Action::MergeScatter => {
+                out.push(self.collective(index)?);
+            }
             Action::Collect => out.extend(self.collect(index)),
         }
         Ok(())
@@ -270,11 +273,17 @@ impl Lower<'_> {
             CollectiveKind::ReduceScatter => Some(made.layout),
             CollectiveKind::AllReduce | CollectiveKind::Broadcast => None,
         };
-        let elements = self.local.template()[made.tensor].elements(self.local.view.limit);
+        let template = self.local.template();
+        let mut elements = template[made.tensor].elements(self.local.view.limit);
+        let mut op = (kind != CollectiveKind::AllGather).then_some(ReduceOp::Sum);
+        if made.action == Action::MergeScatter {
+            elements = template.unmerged(made.tensor, elements);
+            op = Some(self.merge(made.tensor)?);
+        }
         let in_place = kind == CollectiveKind::AllReduce;
         Ok(Instruction::Collective {
             kind,
-            op: (kind != CollectiveKind::AllGather).then_some(ReduceOp::Sum),
+            op,
             group: self.group.to_vec(),
             algorithm: self.prices[index].algorithm.unwrap_or(Algorithm::Ring),
             buffer: self.names[if in_place { index } else { from }].clone(),
@@ -283,6 +292,16 @@ impl Lower<'_> {
             bytes: Bytes(elements.saturating_mul(self.local.view.wire.bytes())),
             time: self.prices[index].time,
         })
+    }
+
+    /// How softmaxes are merged that an operator makes.
+    fn merge(&self, tensor: TensorId) -> Result<ReduceOp, Diagnostic> {
+        let template = self.local.template();
+        let op = template.producer(tensor).map(|node| template[node].op);
+        match op.and_then(|op| Some((op, op.row().merge?.1))) {
+            Some((op, letter)) => Ok(ReduceOp::Merge { head_dim: op.atom(letter) as u32 }),
+            None => Err(Diagnostic::new(format!("nothing merges `{}`", template[tensor].name))),
+        }
     }
 
     /// A whole value goes up from rank 0, a sharded one from every rank that has some of it.

@@ -1,5 +1,5 @@
 //! The typed-layout check of a sharded program: a fold that accepts exactly the legal combinations. It trusts the
-//! operator table and five conversions, and knows nothing of e-graphs or solvers.
+//! operator table and six conversions, and knows nothing of e-graphs or solvers.
 
 use crate::{Action, Diagnostic, Diagnostics, Graph, Instruction, Layout, NodeId, Operand, Program};
 
@@ -38,7 +38,10 @@ fn check(template: &Graph, program: &Program, made: &Instruction) -> Result<(), 
                 Action::AllGather => matches!(input.layout, Layout::Sharded(_)) && made.layout == Layout::Whole,
                 Action::AllReduce => input.layout == Layout::Partial && made.layout == Layout::Whole,
                 Action::ReduceScatter => input.layout == Layout::Partial && matches!(made.layout, Layout::Sharded(_)),
-                Action::Collect => input.layout != Layout::Partial && made.layout == Layout::Host,
+                Action::MergeScatter => input.layout == Layout::Unmerged && matches!(made.layout, Layout::Sharded(_)),
+                Action::Collect => {
+                    matches!(input.layout, Layout::Whole | Layout::Sharded(_)) && made.layout == Layout::Host
+                }
                 Action::Leaf | Action::Compute(_) => false,
             };
             if legal {
@@ -92,6 +95,8 @@ pub fn layout_after(template: &Graph, node: NodeId, operands: &[Layout]) -> Opti
         None
     } else if row.contract.contains(cut) {
         Some(Layout::Partial)
+    } else if row.merge.is_some_and(|(summed, _)| summed == cut) {
+        Some(Layout::Unmerged)
     } else if row.split.contains(cut) {
         row.output().chars().position(|letter| letter == cut).map(|axis| Layout::Sharded(axis as u8))
     } else {
