@@ -5,7 +5,7 @@ use crate::lists;
 use crate::text::OWN;
 use sailplan_ir::{
     Algorithm, Bytes, Certificate, CollectiveKind, DType, Dim, Estimate, Fleet, Objective, Op, Picoseconds, Pin,
-    PositionShare, Request, Role, SailId, Sustain,
+    PositionShare, Request, Role, SOFTMAX_FIGURES, SailId, Sustain,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::ops::Range;
@@ -277,7 +277,7 @@ pub struct Product {
 }
 
 /// How contributions are combined.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum ReduceOp {
     /// Their sum, added in the order of ranks.
     Sum,
@@ -294,6 +294,22 @@ pub enum ReduceOp {
         /// Elements of a head.
         head_dim: u32,
     },
+}
+
+impl ReduceOp {
+    /// Columns of an operand that make so many columns of the result; `None` where they are no whole heads.
+    #[must_use]
+    pub fn operand_columns(self, columns: u64) -> Option<u64> {
+        match self {
+            Self::Merge { head_dim: 0 } => None,
+            Self::Merge { head_dim } if !columns.is_multiple_of(u64::from(head_dim)) => None,
+            Self::Merge { head_dim } => {
+                let heads = columns / u64::from(head_dim);
+                heads.checked_mul(u64::from(head_dim).checked_add(SOFTMAX_FIGURES)?)
+            }
+            _ => Some(columns),
+        }
+    }
 }
 
 /// One instruction. An instruction reads all its operands before it writes. Every `time` is the prediction for the

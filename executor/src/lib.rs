@@ -17,6 +17,7 @@ mod sail;
 mod session;
 mod shards;
 mod simulate;
+mod softmax;
 mod transport;
 
 #[cfg(test)]

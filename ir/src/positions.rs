@@ -14,6 +14,9 @@ pub struct PositionShare {
 }
 
 impl PositionShare {
+    /// All positions.
+    pub const ALL: Self = Self { first: 0, of: 1 };
+
     /// `None` unless `first < of`.
     #[must_use]
     pub fn new(first: u64, of: u64) -> Option<Self> {

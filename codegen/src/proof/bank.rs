@@ -88,6 +88,7 @@ impl<'a> Bank<'a> {
             Head::AllGather(axis) => Does::Key(Key::AllGather(*axis)),
             Head::AllReduce => Does::Key(Key::AllReduce),
             Head::ReduceScatter(axis) => Does::Key(Key::ReduceScatter(*axis)),
+            Head::MergeScatter(axis) => Does::Key(Key::MergeScatter(*axis)),
             Head::Collect(axis) => Does::Key(Key::Collect(*axis)),
         };
         self.add(does, term.operands.iter().map(|&operand| known[operand as usize]).collect())
@@ -138,6 +139,7 @@ impl<'a> Bank<'a> {
             (Key::AllGather(axis), Layout::Sharded(cut)) if axis == cut => Layout::Whole,
             (Key::AllReduce, Layout::Partial) => Layout::Whole,
             (Key::ReduceScatter(axis), Layout::Partial) if self.can_be_cut(operand, axis) => Layout::Sharded(axis),
+            (Key::MergeScatter(axis), Layout::Unmerged) if self.can_be_cut(operand, axis) => Layout::Sharded(axis),
             (Key::Collect(None), Layout::Whole) => Layout::Host,
             (Key::Collect(Some(axis)), Layout::Sharded(cut)) if axis == cut => Layout::Host,
             (key, layout) => return Err(format!("{key} of what is {layout} makes nothing")),
@@ -210,6 +212,7 @@ impl<'a> Bank<'a> {
             Action::AllGather => Key::AllGather(from.ok_or("a gather of what is not cut")?),
             Action::AllReduce => Key::AllReduce,
             Action::ReduceScatter => Key::ReduceScatter(to?),
+            Action::MergeScatter => Key::MergeScatter(to?),
             Action::Collect => Key::Collect(from),
         };
         Ok(Some(Does::Key(key)))

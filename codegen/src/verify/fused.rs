@@ -49,6 +49,8 @@ pub(crate) fn part(logical: &Logical, value: Value) -> Part {
         Held::Cut(span) => Part::Cut(axis, span),
         Held::Rows(share) => Part::Rows(share),
         Held::Partial(sums) => Part::Partial(sums),
+        Held::Positions(share) => Part::Positions(share),
+        Held::Unmerged(_) => Part::Unmerged,
     }
 }
 

@@ -3,9 +3,9 @@
 //! letter that is summed gives a partial sum. A letter that covers a cut one may have more than is needed; `skip` then says
 //! how many atoms of the covered letter lie before the first that the operands have.
 
-use super::rows;
+use super::{positions, rows};
 use super::value::{Held, Span, Sums, Terms};
-use sailplan_ir::{Graph, Node, Operand, RowShare, TensorId};
+use sailplan_ir::{Graph, Node, Operand, PositionShare, RowShare, TensorId};
 
 /// How one operand is held.
 #[derive(Clone, Copy)]
@@ -16,6 +16,10 @@ pub(crate) enum Part {
     /// A part of a step's rows.
     Rows(RowShare),
     Partial(Sums),
+    /// Of a cache, some positions.
+    Positions(PositionShare),
+    /// A softmax over some positions.
+    Unmerged,
 }
 
 /// A letter with the part of it that an operand has, in atoms.
@@ -35,6 +39,13 @@ pub(crate) fn result(
     let row = node.op.row();
     if parts.iter().any(|part| matches!(part, Part::Partial(..))) {
         return partial(node, parts);
+    }
+    if parts.iter().any(|part| matches!(part, Part::Unmerged)) {
+        return Err(format!("{} reads a softmax that is not merged", row.name));
+    }
+    let positions = |part: &Part| if let Part::Positions(share) = part { Some(*share) } else { None };
+    if let Some(share) = parts.iter().find_map(positions) {
+        return positions::result(node, skip, (share, parts));
     }
     let share = |part: &Part| if let Part::Rows(share) = part { Some(*share) } else { None };
     if let Some(share) = parts.iter().find_map(share) {

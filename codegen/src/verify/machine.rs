@@ -8,7 +8,7 @@ use super::problem;
 use super::script::{Scripts, Step};
 use super::steady::Turn;
 use super::trace::Trace;
-use super::value::{Held, Span, Value, tile};
+use super::value::{Span, Value, tile};
 use crate::Plan;
 use sailplan_ir::{Diagnostics, SailId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -154,8 +154,8 @@ impl<'a> Machine<'a> {
             Step::Collective(_) => return self.arrive(number),
             Step::Send { peer, buffer, tag } => {
                 let value = (card.read(*buffer)?, card.shape(*buffer));
-                if matches!(value.0.held, Held::Partial(..)) {
-                    return Err("sends a partial sum".to_owned());
+                if value.0.unfinished() {
+                    return Err("sends a partial sum, or a softmax that is not merged".to_owned());
                 }
                 let (key, replica) = ((card.sail.sail, *peer, *tag), card.sail.replica);
                 if self.index.get(peer).is_some_and(|&other| self.cards[other].sail.replica != replica) {

@@ -6,6 +6,7 @@ use super::kernel::Part;
 use super::model::{Logical, Read};
 use super::script::{Operand, Out, Step};
 use super::value::{Held, Value};
+use crate::ReduceOp;
 use sailplan_ir::{Action, CollectiveKind, Layout, Node, Op};
 use std::collections::BTreeMap;
 
@@ -78,6 +79,9 @@ impl Trace {
                 let action = match meeting.kind {
                     CollectiveKind::AllReduce => Action::AllReduce,
                     CollectiveKind::AllGather => Action::AllGather,
+                    CollectiveKind::ReduceScatter if matches!(meeting.op, Some(ReduceOp::Merge { .. })) => {
+                        Action::MergeScatter
+                    }
                     CollectiveKind::ReduceScatter => Action::ReduceScatter,
                     CollectiveKind::Broadcast => return self.arrived(logical, card, meeting.into),
                 };
@@ -191,6 +195,8 @@ fn written(logical: &Logical, card: &Card<'_>, buffer: usize) -> Result<((u32, u
         Held::Cut(_) => Layout::Sharded(last),
         Held::Rows(_) => Layout::Sharded(0),
         Held::Partial(_) => Layout::Partial,
+        Held::Unmerged(_) => Layout::Unmerged,
+        Held::Positions(_) => Layout::Sharded(0),
     };
     Ok(((value.segment, value.tensor), layout))
 }
@@ -201,6 +207,8 @@ fn in_part(part: Part) -> Layout {
         Part::Cut(axis, _) => Layout::Sharded(axis as u8),
         Part::Rows(_) => Layout::Sharded(0),
         Part::Partial(_) => Layout::Partial,
+        Part::Unmerged => Layout::Unmerged,
+        Part::Positions(_) => Layout::Sharded(0),
     }
 }
 

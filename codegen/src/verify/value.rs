@@ -1,6 +1,7 @@
-//! What a buffer holds: a logical tensor of one segment, whole, cut along its columns or its rows, or as a partial sum.
+//! What a buffer holds: a logical tensor of one segment, whole, cut along its columns or its rows, as a partial sum, or
+//! as a softmax over some positions.
 
-use sailplan_ir::RowShare;
+use sailplan_ir::{PositionShare, RowShare};
 use std::fmt;
 
 /// A value of the abstract machine.
@@ -24,6 +25,10 @@ pub(crate) enum Held {
     Rows(RowShare),
     /// A contribution to sums that make it.
     Partial(Sums),
+    /// Of a cache, these positions.
+    Positions(PositionShare),
+    /// The softmax over these positions, from which it is merged.
+    Unmerged(PositionShare),
 }
 
 /// Some terms of each of several sums that are added up. An all-reduce adds up all of them at once.
@@ -120,12 +125,12 @@ impl Held {
         if span == Span::of(size) { Self::Whole } else { Self::Cut(span) }
     }
 
-    /// The columns held of `size`; `None` for a part of the rows and for a partial sum.
+    /// The columns held of `size`; `None` for a part of the rows or the positions, and for what is to be added up or merged.
     pub(crate) fn span(self, size: u64) -> Option<Span> {
         match self {
             Self::Whole => Some(Span::of(size)),
             Self::Cut(span) => Some(span),
-            Self::Rows(_) | Self::Partial(_) => None,
+            Self::Rows(_) | Self::Partial(_) | Self::Positions(_) | Self::Unmerged(_) => None,
         }
     }
 }
@@ -137,6 +142,11 @@ impl Value {
 
     pub(crate) fn with(self, held: Held) -> Self {
         Self { held, ..self }
+    }
+
+    /// Whether it is yet to be added up or merged with what other cards have, so that nothing but a collective takes it.
+    pub(crate) fn unfinished(self) -> bool {
+        matches!(self.held, Held::Partial(_) | Held::Unmerged(_))
     }
 
     /// The same of a later segment.
@@ -178,6 +188,8 @@ impl fmt::Display for Held {
             Self::Whole => f.write_str("all of"),
             Self::Cut(span) => write!(f, "columns {}..{} of", span.start, span.end),
             Self::Rows(share) => write!(f, "rows {share} of"),
+            Self::Positions(share) => write!(f, "positions {share} of"),
+            Self::Unmerged(share) => write!(f, "the softmax over positions {share} of"),
             Self::Partial(sums) => {
                 let terms = |terms: &Terms| format!("{}..{} of {}", terms.span.start, terms.span.end, terms.size);
                 write!(f, "terms {} of", sums.terms().map(terms).collect::<Vec<_>>().join(" and "))

@@ -17,6 +17,8 @@ pub(crate) enum Style {
     Scatter,
     /// As `Scatter`, but by tokens, and norms of what is scattered too.
     Tokens,
+    /// As `Scatter`, but attention over a part of the context on each card, its softmaxes merged.
+    Context,
     /// Every matrix by output rows; results gathered.
     Gather,
     /// As `Reduce`, but whole experts on each card.
@@ -112,6 +114,7 @@ impl Build<'_> {
             (Layout::Sharded(_), Layout::Whole) => Action::AllGather,
             (Layout::Partial, Layout::Whole) => Action::AllReduce,
             (Layout::Partial, Layout::Sharded(_)) => Action::ReduceScatter,
+            (Layout::Unmerged, Layout::Sharded(_)) => Action::MergeScatter,
             other => panic!("{other:?}"),
         };
         self.push(action, &[from], tensor, wanted)
@@ -129,7 +132,8 @@ impl Build<'_> {
             }
             Op::Add => {
                 let second = self.natural(node.inputs[1]);
-                let scattered = self.style == Style::Scatter && self.layout(second) == Layout::Partial;
+                let scatters = matches!(self.style, Style::Scatter | Style::Context);
+                let scattered = scatters && self.layout(second) == Layout::Partial;
                 let by_tokens = self.style == Style::Tokens && self.is_cut(node.inputs[1]);
                 let layout = match (scattered, by_tokens) {
                     (true, _) => Layout::Sharded(1),
@@ -145,6 +149,13 @@ impl Build<'_> {
             Op::Experts { .. } => {
                 let layouts = self.experts();
                 node.inputs.iter().zip(layouts).map(|(&input, layout)| self.ensure(input, layout)).collect()
+            }
+            Op::KvAppend { .. } if self.style == Style::Context => {
+                vec![self.ensure(node.inputs[0], Layout::Sharded(0)), self.ensure(node.inputs[1], Layout::Whole)]
+            }
+            Op::Attention { .. } if self.style == Style::Context => {
+                let [query, key, value] = [0, 1, 2].map(|place| node.inputs[place]);
+                vec![self.ensure(query, Layout::Whole), self.natural(key), self.natural(value)]
             }
             Op::KvAppend { .. } => {
                 let new = self.natural(node.inputs[1]);
@@ -168,7 +179,7 @@ impl Build<'_> {
         use Layout::{Sharded, Whole};
         match self.style {
             Style::Whole => [Whole; 5],
-            Style::Reduce | Style::Scatter | Style::Tokens => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
+            Style::Reduce | Style::Scatter | Style::Tokens | Style::Context => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
             Style::Gather => [Whole, Whole, Whole, Whole, Sharded(1)],
             Style::Experts | Style::Fused => [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
         }

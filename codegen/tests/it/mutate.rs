@@ -160,7 +160,7 @@ fn collective(instruction: &mut Instruction, names: &[String], sails: &[SailId],
     use CollectiveKind::{AllGather, AllReduce, Broadcast, ReduceScatter};
     match numbers.below(10) {
         0 => *kind = *numbers.pick(&[AllGather, AllReduce, Broadcast, ReduceScatter]).unwrap(),
-        1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
+        1 => *op = other_reduce(*op, numbers),
         2 => group.reverse(),
         3 => drop(group.pop()),
         4 => group.push(numbers.pick(sails).copied().unwrap()),
@@ -170,6 +170,14 @@ fn collective(instruction: &mut Instruction, names: &[String], sails: &[SailId],
         8 if !parts.is_empty() => parts.rotate_left(1),
         _ => bytes.0 = numbers.near(bytes.0),
     }
+}
+
+fn other_reduce(op: Option<ReduceOp>, numbers: &mut Numbers) -> Option<ReduceOp> {
+    let other = match op {
+        Some(ReduceOp::Merge { head_dim }) => [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Merge { head_dim: head_dim * 2 }],
+        _ => [ReduceOp::Avg, ReduceOp::Max, ReduceOp::Min],
+    };
+    numbers.pick(&[None, Some(other[0]), Some(other[1]), Some(other[2])]).copied().flatten()
 }
 
 fn other_op(op: Op, numbers: &mut Numbers) -> Op {

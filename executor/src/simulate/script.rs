@@ -146,14 +146,14 @@ impl<'a: 'b, 'b> Writer<'a, 'b> {
 
     /// A collective starts up like a kernel on each card.
     fn collective(&mut self, instruction: &'a Instruction) -> Result<Deed, SimulationError> {
-        let Instruction::Collective { kind, group, algorithm, buffer, into, parts, .. } = instruction else {
+        let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, .. } = instruction else {
             return Err(self.malformed("no collective"));
         };
         let (from, whole) = (self.buffer(buffer)?, self.buffer(into.as_ref().unwrap_or(buffer))?);
         let by_rows = [from, whole].iter().any(|buffer| matches!(buffer.rows, Dim::Part(_)));
         let rows = if by_rows { self.extents.tokens } else { whole.rows.size(self.extents) };
         let columns = whole.columns;
-        let collective = Collective { kind: *kind, algorithm: *algorithm, group, parts, by_rows, rows, columns };
+        let collective = Collective { kind: *kind, algorithm: *algorithm, op: *op, group, parts, by_rows, rows, columns };
         let turns = self.exchanges.turns(collective, self.sail.sail);
         let turns = turns.ok_or_else(|| self.malformed(&format!("no part in {algorithm} {kind} over {group:?}")))?;
         Ok(Deed::Exchange { start_up: self.plan.fleet.inline.kind(self.sail.sail).overhead, turns })
