@@ -92,6 +92,13 @@ fn slow(sails: u16) -> Verified<Fleet> {
     fleet.verify().unwrap()
 }
 
+/// The same, so that caches are cut by positions where there are too few heads.
+fn slowest(sails: u16) -> Verified<Fleet> {
+    let mut fleet = slow(sails).into_inner();
+    fleet.kinds.values_mut().for_each(|kind| kind.bandwidth = BytesPerSecond(1_000_000));
+    fleet.verify().unwrap()
+}
+
 type Stages<'a> = &'a [(std::ops::Range<usize>, std::ops::Range<usize>)];
 
 struct Maker {
@@ -142,6 +149,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Maker::new("swift links", dense()).on(&swift()),
         Maker::new("slow memories", dense()).on(&slow(2)),
         Maker::new("slow memories of three", tied()).on(&slow(3)),
+        Maker::new("parts of the context", Tiny { kv_heads: 1, ..dense() }).on(&slowest(3)),
         Maker::new("experts in slow memories", mixture()).on(&slow(3)),
         Maker::new("unlike cards", tied()).on(&mixed()),
         bf16.in_stages(2, &[(0..2, 0..5)]),
