@@ -10,6 +10,7 @@ mod moves;
 mod plan;
 mod proof;
 mod read;
+mod reduce;
 mod replica;
 mod shard;
 mod text;
@@ -23,9 +24,10 @@ pub use emit::{emit, with_pins};
 pub use moves::{Sources, kept, moves};
 pub use plan::{
     Buffer, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode, PlanTensor,
-    Product, Program, ReduceOp, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,
+    Product, Program, Resident, SailPlan, Slice, VERSION, in_layer, tensor_name,
 };
 pub use proof::{Lifted, Proofs, Proven, check_proofs, equation_table, lift, read_proofs};
 pub use read::read;
+pub use reduce::ReduceOp;
 pub use traffic::{Sent, sent};
 pub use write::write;

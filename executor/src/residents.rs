@@ -101,7 +101,9 @@ impl<'a> Tensors<'a> {
             Slice::Whole => (width, PositionShare::ALL),
             Slice::Positions(share) => (width, share),
             Slice::Cut { axis: 1, start, end } if end <= width => (end.saturating_sub(start), PositionShare::ALL),
-            Slice::Cut { .. } => return Err(held.malformed(&"a cache can only be cut along its heads or its positions")),
+            Slice::Cut { .. } => {
+                return Err(held.malformed(&"a cache can only be cut along its heads or its positions"));
+            }
         };
         let rows = share.most(self.positions);
         let dtype = held.resident.dtype;

@@ -207,7 +207,8 @@ impl RankView<'_> {
         let all = tensor.axes.first().copied().unwrap_or(Dim::Fixed(1));
         let rows = self.rows(made.tensor, made.layout).map_or(all, Dim::Part);
         let columns = (1..tensor.axes.len()).map(size).fold(1, u64::saturating_mul);
-        let columns = if made.layout == Layout::Unmerged { self.template.unmerged(made.tensor, columns) } else { columns };
+        let columns =
+            if made.layout == Layout::Unmerged { self.template.unmerged(made.tensor, columns) } else { columns };
         let blocks = rows.most(self.limit).saturating_mul(columns).div_ceil(tensor.dtype.block());
         LocalBuffer {
             value,

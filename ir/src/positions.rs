@@ -97,7 +97,9 @@ mod tests {
             for positions in 0..40_u64 {
                 let counts: Vec<u64> = shares.iter().map(|share| share.count(positions)).collect();
                 assert_eq!(counts.iter().sum::<u64>(), positions);
-                assert!(shares.iter().zip(&counts).all(|(share, count)| (0..=1).contains(&(share.most(positions) - count))));
+                assert!(
+                    shares.iter().zip(&counts).all(|(share, count)| (0..=1).contains(&(share.most(positions) - count)))
+                );
                 let grown = shares.iter().position(|share| share.count(positions + 1) > share.count(positions));
                 assert_eq!(grown, Some((positions % of) as usize));
             }

@@ -6,7 +6,9 @@ mod positions;
 mod wrong;
 
 use crate::saturate::{Choices, Way, WayAction, saturate};
-use sailplan_ir::{Constant, Dim, Extents, Graph, Layout, Node, Op, Pairs, Partition, PositionShare, Role, Scores, TensorId};
+use sailplan_ir::{
+    Constant, Dim, Extents, Graph, Layout, Node, Op, Pairs, Partition, PositionShare, Role, Scores, TensorId,
+};
 use std::ops::Range;
 
 /// Positions already in the caches.
@@ -261,14 +263,6 @@ impl Audit<'_> {
         self.partitions[domain.index()].positions(rank).filter(|_| domains.is_positions(domain))
     }
 
-    fn head_dim(&self, tensor: TensorId) -> usize {
-        let graph = &self.choices.template.graph;
-        match graph.producer(tensor).map(|node| graph[node].op) {
-            Some(Op::Attention { head_dim, .. }) => head_dim as usize,
-            _ => panic!("no attention makes {tensor}"),
-        }
-    }
-
     /// What a family must be; partial families must add up to it.
     fn check(&self, class: usize, family: &Family, way: &Way) {
         let fact = self.choices.classes[class].fact;
@@ -277,7 +271,7 @@ impl Audit<'_> {
             Layout::Whole => vec![value.clone(); self.ranks],
             Layout::Sharded(axis) => self.cut(fact.tensor, axis),
             Layout::Unmerged => {
-                let merged = positions::merged(family, self.head_dim(fact.tensor));
+                let merged = positions::merged(family, positions::head_dim(&self.choices.template.graph, fact.tensor));
                 return assert_close(&merged, value, &format!("{fact:?} by {way:?} on {}", self.ranks));
             }
             Layout::Partial | Layout::Host => {
@@ -309,7 +303,8 @@ impl Audit<'_> {
                 (0..self.ranks).map(|rank| self.part(&total, fact, rank)).collect()
             }
             WayAction::MergeScatter => {
-                let merged = positions::merged(inputs[0], self.head_dim(fact.tensor));
+                let merged =
+                    positions::merged(inputs[0], positions::head_dim(&self.choices.template.graph, fact.tensor));
                 (0..self.ranks).map(|rank| self.part(&merged, fact, rank)).collect()
             }
             WayAction::AllGather => vec![self.assembled(way.inputs[0], inputs[0]); self.ranks],

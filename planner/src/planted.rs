@@ -28,7 +28,11 @@ fn planted_wrong_rules_are_caught() {
             ("heads and positions cut at once", "(op@ATT ?q ?k ?v)", CUT_TWICE),
             ("a product of softmaxes", "(op@LINEAR (all-gather.1 (merge-scatter.1 ?p)) ?w)", LATE_MERGE),
             ("sums merged", "(reduce-scatter.1 ?p)", "(merge-scatter.1 ?p)"),
-            ("keys of tokens kept by positions", "(op@APPEND ?c ?k)", "(all-gather.0 (op@APPEND (slice.0 ?c) (slice.1 ?k)))"),
+            (
+                "keys of tokens kept by positions",
+                "(op@APPEND ?c ?k)",
+                "(all-gather.0 (op@APPEND (slice.0 ?c) (slice.1 ?k)))",
+            ),
             ("a product of tokens", "(op@LINEAR ?a ?b)", "(all-gather.0 (op@LINEAR (slice.0 ?a) ?b))"),
             ("a norm of tokens with part of its gain", "(op@NORM ?a ?b)", NORM_CUT_TWICE),
             ("a norm of tokens through a sum", "(op@NORM (all-reduce ?a) ?b)", "(all-reduce (op@NORM ?a ?b))"),

@@ -157,7 +157,11 @@ impl Site<'_> {
     /// How a collective is done; `None` of anything else.
     pub(crate) fn algorithm(&self, choices: &Choices, class: usize, way: &Way, phase: Phase) -> Option<Algorithm> {
         use WayAction::{AllGather, AllReduce, MergeScatter, ReduceScatter};
-        if matches!(way.action, AllReduce | ReduceScatter | MergeScatter | AllGather) { self.price(choices, class, way, phase).price.algorithm } else { None }
+        if matches!(way.action, AllReduce | ReduceScatter | MergeScatter | AllGather) {
+            self.price(choices, class, way, phase).price.algorithm
+        } else {
+            None
+        }
     }
 
     /// Token ids come from the host, to every rank; everything else is there already.

@@ -212,8 +212,7 @@ impl Guard {
                 .all(|operand| fact(format!("?a{operand}")).is_some_and(|fact| fact.layout == Layout::Whole)),
             Self::Whole { operands, ref cuts } => {
                 let whole = |operand| fact(format!("?a{operand}")).filter(|fact| fact.layout == Layout::Whole);
-                let cuttable =
-                    |&(cut, axis)| whole(cut).is_some_and(|fact| template.cuttable(fact.tensor, axis));
+                let cuttable = |&(cut, axis)| whole(cut).is_some_and(|fact| template.cuttable(fact.tensor, axis));
                 (0..operands).all(|operand| whole(operand).is_some()) && cuts.iter().all(cuttable)
             }
             Self::Cuttable { axis } => fact("?p".to_owned()).is_some_and(|fact| {

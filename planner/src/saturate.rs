@@ -24,8 +24,10 @@ pub(crate) struct Way {
 impl Way {
     /// Whether it makes a slice of a value, or a value whole out of slices, by itself: no kernel.
     pub(crate) fn cuts(&self) -> bool {
-        matches!(self.action, 
-            WayAction::Slice | WayAction::AllGather | WayAction::ReduceScatter | WayAction::MergeScatter)
+        matches!(
+            self.action,
+            WayAction::Slice | WayAction::AllGather | WayAction::ReduceScatter | WayAction::MergeScatter
+        )
     }
 }
 

@@ -12,7 +12,8 @@ use sailplan_planner::{Config, place};
 /// Cards whose memory is so slow that exchanges cost nothing beside reading caches.
 fn slow(sails: u16, shape: &str) -> Verified<Fleet> {
     let text = shipped_fleet(&format!("innerjib7ea-x4-{shape}")).unwrap();
-    let text = text.replace("count: 4", &format!("count: {sails}")).replace("bandwidth: \"2 GB/s\"", "bandwidth: \"1 MB/s\"");
+    let text =
+        text.replace("count: 4", &format!("count: {sails}")).replace("bandwidth: \"2 GB/s\"", "bandwidth: \"1 MB/s\"");
     parse_fleet("fleet.ron", &text).unwrap()
 }
 
@@ -81,7 +82,8 @@ fn a_narrow_wire_carries_softmaxes() {
 fn a_longer_context_fits() {
     let tiny = Tiny { heads: 4, kv_heads: 1, vocab: 64, layers: 2, hidden: 64, ffn: 64, ..Tiny::default() };
     let model = on_disk("context-long", &tiny).model;
-    let request = Request { prompt: 16, generate: 16, context: 12_288, chunk: 8, ..Request::default() }.verify().unwrap();
+    let request =
+        Request { prompt: 16, generate: 16, context: 12_288, chunk: 8, ..Request::default() }.verify().unwrap();
     let caches: Bytes = {
         let caches = model.graph.with_role(sailplan_ir::Role::Cache);
         caches.map(|cache| model.graph[cache].bytes(request.decode_limit())).sum()

@@ -84,7 +84,9 @@ fn choice_problem(class: &LayerClass, domains: &Domains, choice: &Choice, ranks:
             && match lead {
                 Some((lead, Some(dealt))) => *partition == dealt.covering(domains.units(lead), domains.units(domain)),
                 Some((_, None)) => false,
-                None if domains.is_positions(domain) => *partition == Partition::balanced(domains.units(domain), 1, ranks),
+                None if domains.is_positions(domain) => {
+                    *partition == Partition::balanced(domains.units(domain), 1, ranks)
+                }
                 None => end(partition) == domains.units(domain) && partition.disjoint(),
             }
     };

@@ -146,9 +146,8 @@ fn holds(bank: &Bank<'_>, equation: &Equation, left: Id, right: Id) -> Result<()
     let is_whole = |place: &usize| {
         bound.get(&Variable::Operand(*place)).is_some_and(|&term| bank.fact(term).layout == Layout::Whole)
     };
-    let is_cut = |(variable, axis): &(Variable, u8)| {
-        bound.get(variable).is_some_and(|&term| bank.can_be_cut(term, *axis))
-    };
+    let is_cut =
+        |(variable, axis): &(Variable, u8)| bound.get(variable).is_some_and(|&term| bank.can_be_cut(term, *axis));
     if whole.iter().all(is_whole) && cuts.iter().all(is_cut) {
         return Ok(());
     }

@@ -173,7 +173,8 @@ impl<'a> Card<'a> {
                 _ => Err(format!("cuts rows {share} out of {} {}", value.held, logical.name(value))),
             };
         }
-        let held = value.held.span(size).ok_or("cuts a partial sum, a part of the rows, or a softmax that is not merged")?;
+        let held =
+            value.held.span(size).ok_or("cuts a partial sum, a part of the rows, or a softmax that is not merged")?;
         if columns.start > columns.end || columns.end > held.len() {
             return Err(format!("cuts columns {}..{} of {}", columns.start, columns.end, held.len()));
         }
@@ -185,8 +186,10 @@ impl<'a> Card<'a> {
         let value = self.read(buffer)?;
         let last = logical.segments.len() as u32 - 1;
         let output = logical.classes[logical.segments[last as usize].class].output;
-        let span =
-            value.held.span(width(logical, value)).ok_or("gives the host a partial sum, a part of the rows, or a softmax that is not merged")?;
+        let span = value
+            .held
+            .span(width(logical, value))
+            .ok_or("gives the host a partial sum, a part of the rows, or a softmax that is not merged")?;
         if !value.same_tensor(Value::whole(last, output)) {
             return Err(format!("gives the host {}, not the logits", logical.name(value)));
         }

@@ -58,7 +58,8 @@ pub(crate) fn all<'a>(
     let mut all = Vec::new();
     let mut names = Names::default();
     for (sail, kind) in plan.sails.iter().zip(kinds) {
-        let mut card = Card { plan, sail, kind, logical, found: Vec::new(), expanded: BTreeSet::new(), caches: BTreeSet::new() };
+        let mut card =
+            Card { plan, sail, kind, logical, found: Vec::new(), expanded: BTreeSet::new(), caches: BTreeSet::new() };
         all.push(card.holdings(&mut left, &mut names));
         card.memory();
         problems.0.extend(card.found.into_iter().map(|(place, message)| problem(place, message)));

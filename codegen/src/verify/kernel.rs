@@ -3,8 +3,8 @@
 //! letter that is summed gives a partial sum. A letter that covers a cut one may have more than is needed; `skip` then says
 //! how many atoms of the covered letter lie before the first that the operands have.
 
-use super::{positions, rows};
 use super::value::{Held, Span, Sums, Terms};
+use super::{positions, rows};
 use sailplan_ir::{Graph, Node, Operand, PositionShare, RowShare, TensorId};
 
 /// How one operand is held.

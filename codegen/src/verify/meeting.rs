@@ -2,8 +2,8 @@
 
 use super::card::width;
 use super::machine::Machine;
-use super::script::Meeting;
 use super::positions;
+use super::script::Meeting;
 use super::value::{Held, Span, Sums, Value, tile_in_order};
 use crate::ReduceOp;
 use sailplan_ir::{CollectiveKind, PositionShare, RowShare};

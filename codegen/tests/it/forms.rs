@@ -179,7 +179,9 @@ impl Build<'_> {
         use Layout::{Sharded, Whole};
         match self.style {
             Style::Whole => [Whole; 5],
-            Style::Reduce | Style::Scatter | Style::Tokens | Style::Context => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
+            Style::Reduce | Style::Scatter | Style::Tokens | Style::Context => {
+                [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)]
+            }
             Style::Gather => [Whole, Whole, Whole, Whole, Sharded(1)],
             Style::Experts | Style::Fused => [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
         }

@@ -153,7 +153,8 @@ impl<'a: 'b, 'b> Writer<'a, 'b> {
         let by_rows = [from, whole].iter().any(|buffer| matches!(buffer.rows, Dim::Part(_)));
         let rows = if by_rows { self.extents.tokens } else { whole.rows.size(self.extents) };
         let columns = whole.columns;
-        let collective = Collective { kind: *kind, algorithm: *algorithm, op: *op, group, parts, by_rows, rows, columns };
+        let collective =
+            Collective { kind: *kind, algorithm: *algorithm, op: *op, group, parts, by_rows, rows, columns };
         let turns = self.exchanges.turns(collective, self.sail.sail);
         let turns = turns.ok_or_else(|| self.malformed(&format!("no part in {algorithm} {kind} over {group:?}")))?;
         Ok(Deed::Exchange { start_up: self.plan.fleet.inline.kind(self.sail.sail).overhead, turns })

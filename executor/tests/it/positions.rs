@@ -14,8 +14,15 @@ const WIDTH: usize = (HEADS * HEAD) as usize;
 const WIDE: usize = (HEADS * (HEAD + 2)) as usize;
 
 /// Appends a step's rows to the caches of a card that has some of the positions, then attends to those.
-fn softmax(cpu: &mut Cpu, (dtype, scores): (DType, Scores), share: PositionShare, step: Step, rows: [&[f32]; 3]) -> Vec<f32> {
-    let cache = |place: u64| Operand::Cache(Cache { offset: place << 16, rows: share.most(16), share, columns: KV, dtype });
+fn softmax(
+    cpu: &mut Cpu,
+    (dtype, scores): (DType, Scores),
+    share: PositionShare,
+    step: Step,
+    rows: [&[f32]; 3],
+) -> Vec<f32> {
+    let cache =
+        |place: u64| Operand::Cache(Cache { offset: place << 16, rows: share.most(16), share, columns: KV, dtype });
     let (q, kv, out) = (buffer(0, HEADS * HEAD), buffer(1, KV), buffer(2, WIDE as u64));
     let kernel = |op, inputs, output| Kernel { op, skip: 0, inputs, weights: Vec::new(), output, beside: Vec::new() };
     for place in [0, 1] {
@@ -88,7 +95,8 @@ fn parts_merge_to_the_whole() {
                     assert_eq!(attended(&mut cards[0], (dtype, scores), step, [&q, &k, &v], KV), expected);
                     continue;
                 }
-                let one = |(rank, card): (usize, &mut Cpu)| softmax(card, (dtype, scores), share(rank), step, [&q, &k, &v]);
+                let one =
+                    |(rank, card): (usize, &mut Cpu)| softmax(card, (dtype, scores), share(rank), step, [&q, &k, &v]);
                 let parts: Vec<Vec<f32>> = cards.iter_mut().enumerate().map(one).collect();
                 for algorithm in schedules {
                     let found = merged(&parts, rows, (algorithm, Wire::F32));

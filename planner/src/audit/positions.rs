@@ -1,5 +1,6 @@
 //! Tests only: caches of which each rank has some positions, and softmaxes over those, in 64-bit floating point.
 
+use super::wrong::drawn;
 use super::*;
 use sailplan_ir::PositionShare;
 
@@ -60,6 +61,13 @@ pub(super) fn softmax(
     })
 }
 
+pub(super) fn head_dim(graph: &Graph, attended: TensorId) -> usize {
+    match graph.producer(attended).map(|node| graph[node].op) {
+        Some(Op::Attention { head_dim, .. }) => head_dim as usize,
+        _ => panic!("no attention makes {attended}"),
+    }
+}
+
 /// What softmaxes over parts of the positions merge to.
 pub(super) fn merged(family: &Family, head_dim: usize) -> Dense {
     let wide = head_dim + 2;
@@ -72,12 +80,6 @@ pub(super) fn merged(family: &Family, head_dim: usize) -> Dense {
         };
         scaled(first + c % head_dim) / scaled(first + head_dim)
     })
-}
-
-fn drawn(random: &mut Random, axes: &[usize]) -> Dense {
-    let mut made = Dense::zeros(axes);
-    made.data.iter_mut().for_each(|number| *number = random.next());
-    made
 }
 
 /// Largest difference of two values.
@@ -94,7 +96,8 @@ fn other_merges_would_be_wrong() {
     let (ranks, head_dim, tokens) = (3, 4, 2);
     let op = Op::Attention { heads: 4, kv_heads: 2, head_dim: head_dim as u32, scores: Scores::PLAIN };
     let context = START + tokens;
-    let [q, k, v] = [(tokens, 16), (context, 8), (context, 8)].map(|(rows, columns)| drawn(&mut random, &[rows, columns]));
+    let [q, k, v] =
+        [(tokens, 16), (context, 8), (context, 8)].map(|(rows, columns)| drawn(&mut random, &[rows, columns]));
     let whole = super::evaluate(op, &[&q, &k, &v], 0);
     let share = |rank: usize| PositionShare::new(rank as u64, ranks as u64).unwrap();
     let part = |held: usize, taken_for: usize| {
@@ -105,7 +108,8 @@ fn other_merges_would_be_wrong() {
     };
     assert!(apart(&merge(&[(0, 0), (1, 1), (2, 2)]), &whole) < 1e-12);
     assert!(apart(&merge(&[(2, 2), (0, 0), (1, 1)]), &whole) < 1e-12, "in any order");
-    for wrong in [&[(0, 0), (1, 1)][..], &[(0, 0), (1, 1), (1, 1)], &[(0, 1), (1, 2), (2, 0)], &[(0, 0), (1, 1), (2, 2), (2, 2)]]
+    for wrong in
+        [&[(0, 0), (1, 1)][..], &[(0, 0), (1, 1), (1, 1)], &[(0, 1), (1, 2), (2, 0)], &[(0, 0), (1, 1), (2, 2), (2, 2)]]
     {
         assert!(apart(&merge(wrong), &whole) > 1e-3, "{wrong:?}");
     }

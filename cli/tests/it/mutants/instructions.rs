@@ -112,7 +112,9 @@ fn collective(instruction: &mut Instruction, Words { names, sails }: &Words, num
 
 fn other_reduce(op: Option<ReduceOp>, numbers: &mut Numbers) -> Option<ReduceOp> {
     let other = match op {
-        Some(ReduceOp::Merge { head_dim }) => [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Merge { head_dim: head_dim * 2 }],
+        Some(ReduceOp::Merge { head_dim }) => {
+            [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Merge { head_dim: head_dim * 2 }]
+        }
         _ => [ReduceOp::Avg, ReduceOp::Max, ReduceOp::Min],
     };
     numbers.pick(&[None, Some(other[0]), Some(other[1]), Some(other[2])]).copied().flatten()
