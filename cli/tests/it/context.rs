@@ -1,12 +1,12 @@
 //! Plans whose cards have parts of the context: replays against llama.cpp's logits and the one-Sail replay, proofs, and a context
 //! that fits only so.
 
-use crate::pipeline::{compiled, fleet, instructions, on_disk, replayed, small_request};
+use crate::pipeline::{compiled, fleet, instructions, on_disk, replayed};
 use crate::tiny::{Tiny, golden};
 use crate::truth::{bits, check, logits};
 use sailplan_codegen::{Instruction, Plan, ReduceOp, Slice};
 use sailplan_cost_model::{CostModel, parse_fleet, shipped_fleet};
-use sailplan_ir::{Bytes, Fleet, Request, Verified, Verify, Wire};
+use sailplan_ir::{Bytes, Fleet, Objective, Request, Verified, Verify, Wire};
 use sailplan_planner::{Config, place};
 
 /// Cards whose memory is so slow that exchanges cost nothing beside reading caches.
@@ -23,26 +23,29 @@ fn merges(plan: &Plan) -> bool {
     dealt && instructions(plan).iter().any(|one| merge(&one))
 }
 
-/// Two KV heads on three to five cards; the prompt at once, in chunks with one that ends inside a turn, and token by token.
+/// A request for so long a context that caches weigh more than weights, which the replay does not fill.
+fn long(chunk: u64, wire: Wire) -> Verified<Request> {
+    let lengths = Request { prompt: 4000, generate: 96, context: 4096, ..Request::default() };
+    Request { chunk, wire, objective: Objective::Decode, ..lengths }.verify().unwrap()
+}
+
+/// Four KV heads on five to eight cards; the prompt at once, in chunks that end inside a turn, and token by token.
 #[test]
 fn parts_of_the_context_equal_llama_cpp() {
     let (on_disk, golden) = (on_disk("tiny-gqa-f32", &golden("tiny-gqa-f32").unwrap()), logits("tiny-gqa-f32"));
     let sequence = [golden.prompt_tokens.clone(), golden.greedy_tokens.clone()].concat();
-    for (sails, shape) in [(3, "ring"), (4, "mesh"), (5, "star")] {
-        for chunk in [512, 5] {
-            let request = Request { chunk, ..*small_request() }.verify().unwrap();
-            let plan = compiled(&on_disk.model, &slow(sails, shape), &request);
-            assert!(merges(&plan), "{sails} cards have no parts of the context");
-            for prefill in [golden.prompt_tokens.len(), 1] {
-                let report = replayed(&plan, &on_disk.weights, &sequence, prefill, 0);
-                let what = format!("{sails} ({shape}), chunks of {chunk}, prefill {prefill}");
-                check("f32", &what, &report.logits, &golden.logits[prefill - 1..]);
-            }
+    for (sails, shape, chunk) in [(5, "ring", 512), (6, "mesh", 5), (8, "star", 7)] {
+        let plan = compiled(&on_disk.model, &slow(sails, shape), &long(chunk, Wire::F32));
+        assert!(merges(&plan), "{sails} cards have no parts of the context");
+        for prefill in [golden.prompt_tokens.len(), 1] {
+            let report = replayed(&plan, &on_disk.weights, &sequence, prefill, 0);
+            let what = format!("{sails} ({shape}), chunks of {chunk}, prefill {prefill}");
+            check("f32", &what, &report.logits, &golden.logits[prefill - 1..]);
         }
     }
 }
 
-/// One KV head on two to four cards, three on four, and a window that leaves some cards without a position, against one Sail.
+/// One KV head on two to four cards, and three on four, against one Sail, with the same bits every time.
 #[test]
 fn parts_of_the_context_equal_one_sail() {
     let shapes = [
@@ -50,7 +53,7 @@ fn parts_of_the_context_equal_one_sail() {
         (4, Tiny { heads: 6, kv_heads: 3, vocab: 259, layers: 2, hidden: 96, ffn: 160, tied: true, ..Tiny::default() }),
     ];
     let tokens: Vec<u32> = (0..11).map(|i| i * 7 % 77).collect();
-    let request = Request { prompt: 11, generate: 3, context: 16, chunk: 4, ..Request::default() }.verify().unwrap();
+    let request = long(4, Wire::F32);
     for (index, (least, tiny)) in shapes.iter().enumerate() {
         let on_disk = on_disk(&format!("context-{index}"), tiny);
         let one = replayed(&compiled(&on_disk.model, &fleet(1, "ring"), &request), &on_disk.weights, &tokens, 11, 3);
@@ -69,8 +72,7 @@ fn parts_of_the_context_equal_one_sail() {
 #[test]
 fn a_narrow_wire_carries_softmaxes() {
     let (on_disk, golden) = (on_disk("tiny-gqa-f32", &golden("tiny-gqa-f32").unwrap()), logits("tiny-gqa-f32"));
-    let request = Request { wire: Wire::Bf16, ..*small_request() }.verify().unwrap();
-    let plan = compiled(&on_disk.model, &slow(4, "ring"), &request);
+    let plan = compiled(&on_disk.model, &slow(6, "ring"), &long(512, Wire::Bf16));
     assert!(merges(&plan));
     let report = replayed(&plan, &on_disk.weights, &golden.prompt_tokens, 12, 0);
     check("bf16", "bf16 wire", &report.logits, &golden.logits[11..12]);
