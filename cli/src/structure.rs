@@ -8,7 +8,8 @@ pub(crate) fn structure(placement: &Placement) -> String {
     let several = placement.stages.len() > 1;
     let exchanges = |choice: &sailplan_ir::Choice| {
         let instructions = choice.form.decode.instructions.iter();
-        let links = [Action::AllReduce, Action::ReduceScatter, Action::AllGather, Action::Dispatch, Action::Combine];
+        use Action::{AllGather, AllReduce, Combine, Dispatch, MergeScatter, ReduceScatter};
+        let links = [AllReduce, ReduceScatter, MergeScatter, AllGather, Dispatch, Combine];
         instructions.filter(|instruction| links.contains(&instruction.action)).count()
     };
     let of_stage = |stage: &sailplan_ir::Stage| -> usize {

@@ -11,6 +11,7 @@ mod names;
 mod plan;
 mod proof;
 mod read;
+mod reduce;
 mod replica;
 mod shard;
 mod text;
@@ -25,9 +26,10 @@ pub use moves::{Sources, kept, moves};
 pub use names::{in_layer, tensor_name};
 pub use plan::{
     Buffer, Gated, Instruction, Layers, Link, Load, Memory, Plan, PlanClass, PlanFleet, PlanModel, PlanNode,
-    PlanTensor, Product, Program, ReduceOp, Resident, SailPlan, Slice, VERSION,
+    PlanTensor, Product, Program, Resident, SailPlan, Slice, VERSION,
 };
 pub use proof::{Lifted, Proofs, Proven, check_proofs, equation_table, lift, read_proofs};
 pub use read::read;
+pub use reduce::ReduceOp;
 pub use traffic::{Sent, sent};
 pub use write::write;

@@ -2,10 +2,11 @@
 //! at its variant, and `verify` accepts a plan only if its programs compute the model that the plan carries.
 
 use crate::lists;
+use crate::reduce::ReduceOp;
 use crate::text::OWN;
 use sailplan_ir::{
     Algorithm, Bytes, Certificate, CollectiveKind, DType, Dim, Estimate, Fleet, Objective, Op, Picoseconds, Pin,
-    Request, Role, SailId, Sustain,
+    PositionShare, Request, Role, SailId, Sustain,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::ops::Range;
@@ -218,6 +219,8 @@ pub enum Slice {
         /// One past the last.
         end: u64,
     },
+    /// Of a cache, the positions that this card has when they are dealt in turns: row i of it is the i-th of them.
+    Positions(PositionShare),
 }
 
 /// Shards of one resident come from the host or from another card, layer by layer, and are handed on when they are
@@ -287,19 +290,6 @@ pub struct Gated {
     pub experts: Vec<u64>,
 }
 
-/// How contributions are combined.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum ReduceOp {
-    /// Their sum, added in the order of ranks.
-    Sum,
-    /// Their sum divided by the group's size.
-    Avg,
-    /// The largest.
-    Max,
-    /// The smallest.
-    Min,
-}
-
 /// One instruction; it reads all operands before it writes. Every `time` is the prediction for the request: the average chunk
 /// in prefill, the average step in decode, on the slowest card of the group. Every `bytes` holds at the request's limits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -315,7 +305,8 @@ pub enum Instruction {
         body: Vec<Instruction>,
     },
     /// An operator on local tensors. Its operands are `in` (buffers and caches) followed by `weights`. A `KvAppend`
-    /// writes the cache that it reads, from the step's first position on. An `Embed` on a slice of the vocabulary gives
+    /// writes the cache that it reads, from the step's first position on; where a card holds some positions only, it keeps those of
+    /// the new rows. An `Embed` on a slice of the vocabulary gives
     /// zero rows for tokens outside it.
     Kernel {
         /// The operator, with the attributes of the unsharded layer; local sizes follow from the operands.
@@ -356,6 +347,7 @@ pub enum Instruction {
     /// card's columns from `buffer` and writes all to `into`, reduce-scatter the other way; `parts` are the columns of each rank.
     /// Dispatch writes to `into` the rows of all cards that take one of this card's experts, at their places; combine takes
     /// what experts made of these, and writes this card's rows, each the sum of what the cards with its experts made.
+    /// A reduce-scatter that merges reads columns of softmaxes, of which the figures are no columns of the result.
     Collective {
         /// What it does.
         kind: CollectiveKind,

@@ -20,12 +20,14 @@ pub(crate) fn shard_bytes(dims: &[Dim], dtype: DType, slice: Slice, context: u64
                 let borders = !last || (start.is_multiple_of(dtype.block()) && end.is_multiple_of(dtype.block()));
                 (end <= size && borders).then(|| end.checked_sub(start))??
             }
+            Slice::Positions(share) if index == 0 => (*dim == Dim::Context).then(|| share.most(size))?,
             _ => size,
         };
         elements = elements.checked_mul(row)?;
     }
     let known_axis = match slice {
         Slice::Cut { axis, .. } => usize::from(axis) < dims.len(),
+        Slice::Positions(_) => dims.first() == Some(&Dim::Context),
         Slice::Whole => true,
     };
     // A row of whole blocks makes all of them whole.

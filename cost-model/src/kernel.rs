@@ -69,7 +69,8 @@ pub fn work(op: Op, inputs: &[Local], output: &Local) -> Work {
             Work { bytes: new + output.row_bytes().times(rows), flops: 0 }
         }
         Op::Attention { head_dim, scores, .. } => {
-            let context = inputs.get(1).map_or(0, Local::outermost);
+            let (context, elements) =
+                (inputs.get(1).map_or(0, Local::outermost), inputs.first().map_or(0, Local::elements));
             // For each position 4 an element, for q·k and the sum of v; a cap takes 3 a score.
             let capped = scores.softcap.map_or(0, |_| elements / u64::from(head_dim.max(1)) * 3);
             Work { bytes: moved, flops: elements.saturating_mul(4).saturating_add(capped).saturating_mul(context) }

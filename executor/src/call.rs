@@ -7,12 +7,13 @@ use crate::device::{Buffer, Cache, Kernel, Operand, Step, Weight};
 use crate::experts;
 use crate::kernels::{self, Heads, Rotary};
 use crate::linear::{self, Product};
+use crate::softmax;
 use candle_core::quantized::GgmlType;
 use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K, BlockQ8_0,
 };
 use half::{bf16, f16};
-use sailplan_ir::{DType, Op, Scores};
+use sailplan_ir::{DType, Op, PositionShare, Scores};
 use std::borrow::Cow;
 
 /// A card's arenas.
@@ -169,7 +170,7 @@ impl<'a> Call<'a> {
         let (query, key, value) = (self.buffer(0)?, self.cache(1)?, self.cache(2)?);
         let (width, group) = (u64::from(head_dim.max(1)), u64::from(heads / kv_heads.max(1)).max(1));
         let whole = [key.columns, query.columns].iter().all(|columns| columns.is_multiple_of(width));
-        if !whole || key.columns != value.columns {
+        if !whole || (key.columns, key.share) != (value.columns, value.share) {
             return Err(self.misfit("the columns are no whole heads"));
         }
         let read = self.kernel.skip.saturating_add(query.columns / width);
@@ -184,10 +185,12 @@ impl<'a> Call<'a> {
             skip: self.kernel.skip as usize,
             head_dim: width as usize,
             start: self.step.start as usize,
+            share: key.share,
             scores,
         };
         let (keys, values) = (self.rows(key, seen)?, self.rows(value, seen)?);
-        Ok(kernels::attention(self.input(0)?, &keys, &values, local))
+        let attention = if key.share == PositionShare::ALL { kernels::attention } else { softmax::over_part };
+        Ok(attention(self.input(0)?, &keys, &values, local))
     }
 
     fn last_row(&self) -> Result<Vec<f32>, Fault> {
@@ -247,9 +250,10 @@ impl<'a> Call<'a> {
         self.vector(0)
     }
 
-    /// The first rows of a cache as F32.
-    fn rows(&self, cache: Cache, rows: u64) -> Result<Cow<'a, [f32]>, Fault> {
-        let (kv, elements) = (&self.memory.kv, rows.min(cache.rows).saturating_mul(cache.columns));
+    /// The rows of a cache for the first so many positions, as F32.
+    fn rows(&self, cache: Cache, positions: u64) -> Result<Cow<'a, [f32]>, Fault> {
+        let rows = cache.share.count(positions).min(cache.rows);
+        let (kv, elements) = (&self.memory.kv, rows.saturating_mul(cache.columns));
         Ok(match cache.dtype {
             DType::F32 => Cow::Borrowed(kv.view(cache.offset, elements)?),
             DType::F16 => Cow::Owned(linear::widen(kv.view::<f16>(cache.offset, elements)?)),

@@ -5,6 +5,7 @@
 //! digits than everyone else; nor would the ranks that agree on a sum without passing it on, while others are sent it.
 
 use crate::ReplayError;
+use crate::softmax;
 use crate::transport::{Tag, Transport, rounded};
 use sailplan_codegen::ReduceOp;
 use sailplan_ir::{Algorithm, Chunks, CollectiveKind, Dim, RowShare, SailId, Use, Wire, even_chunk};
@@ -90,6 +91,11 @@ impl Exchange {
     #[must_use]
     pub fn fits(&self, (from, operand): (Dim, u64), (into, result): (Dim, u64)) -> bool {
         let Self { collective, rank, .. } = self;
+        if matches!(collective.op, ReduceOp::Merge { .. })
+            && (collective.by_rows || collective.kind != CollectiveKind::ReduceScatter)
+        {
+            return false;
+        }
         if collective.by_rows {
             let own = RowShare::among(&collective.parts, *rank).map(Dim::Part);
             let gathers = matches!(collective.kind, CollectiveKind::AllGather | CollectiveKind::Dispatch);
@@ -100,7 +106,7 @@ impl Exchange {
             return false;
         }
         let part = || collective.parts.get(*rank).copied();
-        let all = || collective.parts.iter().try_fold(0_u64, |sum, &columns| sum.checked_add(columns));
+        let all = || collective.wide().and_then(|wide| wide.iter().try_fold(0_u64, |sum, &part| sum.checked_add(part)));
         match collective.kind {
             CollectiveKind::AllGather => (Some(operand), Some(result)) == (part(), all()),
             CollectiveKind::ReduceScatter => (Some(operand), Some(result)) == (all(), part()),
@@ -173,32 +179,30 @@ impl Exchange {
             own.copy_from_slice(first);
         }
         for values in in_order {
-            for (sum, &value) in own.iter_mut().zip(values) {
-                *sum = self.collective.op.of(*sum, value);
+            match self.collective.op {
+                // An average is a sum until the result is taken.
+                ReduceOp::Sum | ReduceOp::Avg => each(own, values, |a, b| a + b),
+                ReduceOp::Max => each(own, values, f32::max),
+                ReduceOp::Min => each(own, values, f32::min),
+                ReduceOp::Merge { head_dim } => softmax::merge(own, values, head_dim as usize),
             }
         }
     }
 }
 
-trait Combine {
-    fn of(self, a: f32, b: f32) -> f32;
-}
-
-impl Combine for ReduceOp {
-    /// An average is a sum until the result is taken.
-    fn of(self, a: f32, b: f32) -> f32 {
-        match self {
-            Self::Sum | Self::Avg => a + b,
-            Self::Max => a.max(b),
-            Self::Min => a.min(b),
-        }
-    }
+fn each(own: &mut [f32], values: &[f32], combined: impl Fn(f32, f32) -> f32) {
+    own.iter_mut().zip(values).for_each(|(own, &value)| *own = combined(*own, value));
 }
 
 impl Collective {
     /// Whether chunks are the ranks' parts; otherwise they are near-equal runs of elements.
     fn in_parts(&self) -> bool {
         !matches!(self.kind, CollectiveKind::AllReduce | CollectiveKind::Broadcast)
+    }
+
+    /// Columns of each rank's part as they are exchanged; `None` where they are no whole heads.
+    fn wide(&self) -> Option<Vec<u64>> {
+        self.parts.iter().map(|&columns| self.op.operand_columns(columns)).collect()
     }
 
     fn reduces(&self) -> bool {
@@ -232,7 +236,8 @@ impl Held {
         }
         let mut end = 0;
         let mut ranges = Vec::new();
-        for &columns in &collective.parts {
+        let parts = collective.wide().unwrap_or_default();
+        for &columns in &parts {
             let start = end;
             end += rows * columns as usize;
             ranges.push(start..end);
@@ -240,7 +245,7 @@ impl Held {
         let mut held = Self { values: vec![0.0; end], ranges };
         match collective.kind {
             CollectiveKind::AllGather => held.fill(Chunks::one(*rank), &operand),
-            _ => held.values = transposed(&operand, rows, &collective.parts, Direction::Pack),
+            _ => held.values = transposed(&operand, rows, &parts, Direction::Pack),
         }
         held
     }
@@ -274,7 +279,10 @@ impl Held {
             CollectiveKind::AllGather if !collective.by_rows => {
                 transposed(&self.values, rows, &collective.parts, Direction::Unpack)
             }
-            CollectiveKind::ReduceScatter => self.chunks(Chunks::one(*rank)).to_vec(),
+            CollectiveKind::ReduceScatter => match collective.op {
+                ReduceOp::Merge { head_dim } => softmax::finished(self.chunks(Chunks::one(*rank)), head_dim as usize),
+                _ => self.chunks(Chunks::one(*rank)).to_vec(),
+            },
             _ => self.values,
         }
     }

@@ -73,7 +73,7 @@ impl Cpu {
     /// New rows of a cache, rounded to its type.
     fn append(&mut self, cache: Cache, kernel: &Kernel, step: Step, values: &[f32]) -> Result<(), Fault> {
         let reads_it = kernel.inputs.first() == Some(&kernel.output);
-        let end = step.start.checked_add(step.tokens).filter(|&end| end <= cache.rows);
+        let end = step.start.checked_add(step.tokens).filter(|&end| cache.share.count(end) <= cache.rows);
         if !kernel.op.appends() || !reads_it || end.is_none() {
             return Err(misfit(kernel, "a cache can only be appended to, within its positions"));
         }
@@ -85,11 +85,17 @@ impl Cpu {
         }
     }
 
+    /// Those of the new rows whose positions the cache has.
     fn put<T: Plain>(&mut self, to: Cache, step: Step, from: &[f32], round: fn(f32) -> T) -> Result<(), Fault> {
-        let skipped = step.start.saturating_mul(to.columns).saturating_mul(size_of::<T>() as u64);
+        let before = to.share.count(step.start);
+        let skipped = before.saturating_mul(to.columns).saturating_mul(size_of::<T>() as u64);
         let offset = to.offset.saturating_add(skipped);
-        let elements = step.tokens.saturating_mul(to.columns);
-        for (into, &value) in self.memory_mut()?.kv.view_mut::<T>(offset, elements)?.iter_mut().zip(from) {
+        let rows = to.share.count(step.start.saturating_add(step.tokens)).saturating_sub(before);
+        let (elements, columns) = (rows.saturating_mul(to.columns), to.columns.max(1) as usize);
+        let own = to.share.first().saturating_add(before.saturating_mul(to.share.of())).saturating_sub(step.start);
+        let own = from.chunks_exact(columns).skip(own as usize).step_by(to.share.of() as usize);
+        let into = self.memory_mut()?.kv.view_mut::<T>(offset, elements)?;
+        for (into, &value) in into.chunks_exact_mut(columns).zip(own).flat_map(|(into, row)| into.iter_mut().zip(row)) {
             *into = round(value);
         }
         Ok(())

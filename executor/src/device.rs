@@ -2,7 +2,7 @@
 //! buffers. A device decides nothing and does not know that there are other cards.
 
 use crate::Fault;
-use sailplan_ir::{Bytes, DType, Dim, Extents, Op};
+use sailplan_ir::{Bytes, DType, Dim, Extents, Op, PositionShare};
 
 /// Sizes of a card's arenas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -41,13 +41,15 @@ pub struct Weight {
     pub dtype: DType,
 }
 
-/// A cache shard in the KV arena, one row for each position.
+/// A cache shard in the KV arena, one row for each position that it has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cache {
     /// First byte.
     pub offset: u64,
-    /// Positions.
+    /// Positions that there is room for.
     pub rows: u64,
+    /// Which positions they are: of one card that has all, `0 of 1`.
+    pub share: PositionShare,
     /// Elements of a row.
     pub columns: u64,
     /// `F32`, `F16` or `BF16`.

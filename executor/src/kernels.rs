@@ -2,7 +2,7 @@
 //! so that a chunk gives the bits that its tokens give one by one. They know slices only.
 
 use crate::linear::dot;
-use sailplan_ir::{Pairs, Scores};
+use sailplan_ir::{Pairs, PositionShare, Scores};
 
 /// `x / sqrt(mean(x²) + epsilon) · gain` for each row; squares are added in f64, as ggml does.
 pub(crate) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
@@ -101,7 +101,21 @@ pub(crate) struct Heads {
     pub(crate) head_dim: usize,
     /// Position of the first query row; row r sees positions up to `start + r`.
     pub(crate) start: usize,
+    /// The positions of the rows of caches here.
+    pub(crate) share: PositionShare,
     pub(crate) scores: Scores,
+}
+
+impl Heads {
+    /// For a query row and a query head here, the keys or values that it sees, of all rows that are here.
+    pub(crate) fn seen(&self, row: usize, head: usize) -> Stripe {
+        let end = self.start + row + 1;
+        let first = self.scores.window.map_or(0, |window| end.saturating_sub(window as usize));
+        let [first, end] = [first, end].map(|position| self.share.count(position as u64) as usize);
+        let column = (self.skip + head) / self.group.max(1) * self.head_dim;
+        let (step, columns) = (self.keys * self.head_dim, self.head_dim);
+        Stripe { step, column, columns, first, rows: end - first }
+    }
 }
 
 /// Causal grouped-query attention over caches that hold one row of `keys × head_dim` for each position.
@@ -113,13 +127,9 @@ pub(crate) fn attention(queries: &[f32], keys: &[f32], values: &[f32], heads: He
     }
     let rows = queries.chunks_exact(width).zip(out.chunks_exact_mut(width));
     for (row, (queries, into)) in rows.enumerate() {
-        let end = heads.start + row + 1;
-        let seen = heads.scores.window.map_or(0, |window| end.saturating_sub(window as usize))..end;
         let each = queries.chunks_exact(heads.head_dim).zip(into.chunks_exact_mut(heads.head_dim));
         for (head, (query, into)) in each.enumerate() {
-            let column = (heads.skip + head) / heads.group.max(1) * heads.head_dim;
-            let (step, columns) = (heads.keys * heads.head_dim, heads.head_dim);
-            let stripe = Stripe { step, column, columns, first: seen.start, rows: seen.len() };
+            let stripe = heads.seen(row, head);
             attend(query, stripe.of(keys), stripe.of(values), (heads.scores, &mut *into));
         }
     }
@@ -128,7 +138,7 @@ pub(crate) fn attention(queries: &[f32], keys: &[f32], values: &[f32], heads: He
 
 /// One head's columns in some rows of a cache.
 #[derive(Clone, Copy)]
-struct Stripe {
+pub(crate) struct Stripe {
     step: usize,
     column: usize,
     columns: usize,
@@ -137,10 +147,20 @@ struct Stripe {
 }
 
 impl Stripe {
-    fn of(self, cache: &[f32]) -> impl Iterator<Item = &[f32]> {
+    pub(crate) fn of(self, cache: &[f32]) -> impl Iterator<Item = &[f32]> {
         let rows = cache.chunks_exact(self.step).skip(self.first).take(self.rows);
         rows.map(move |row| &row[self.column..self.column + self.columns])
     }
+}
+
+/// The score of each key.
+pub(crate) fn scored<'a>(query: &[f32], keys: impl Iterator<Item = &'a [f32]>, how: Scores) -> Vec<f32> {
+    let scale = how.scale.map_or_else(|| 1.0 / (query.len() as f32).sqrt(), |scale| scale.0);
+    let mut scores: Vec<f32> = keys.map(|key| dot(query, key) * scale).collect();
+    if let Some(cap) = how.softcap {
+        scores.iter_mut().for_each(|score| *score = soft_cap(*score, cap.0));
+    }
+    scores
 }
 
 fn attend<'a>(
@@ -149,11 +169,7 @@ fn attend<'a>(
     values: impl Iterator<Item = &'a [f32]>,
     (how, into): (Scores, &mut [f32]),
 ) {
-    let scale = how.scale.map_or_else(|| 1.0 / (query.len() as f32).sqrt(), |scale| scale.0);
-    let mut scores: Vec<f32> = keys.map(|key| dot(query, key) * scale).collect();
-    if let Some(cap) = how.softcap {
-        scores.iter_mut().for_each(|score| *score = soft_cap(*score, cap.0));
-    }
+    let mut scores = scored(query, keys, how);
     let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut total = 0.0_f64;
     for score in &mut scores {

@@ -18,6 +18,7 @@ mod sail;
 mod session;
 mod shards;
 mod simulate;
+mod softmax;
 mod transport;
 
 #[cfg(test)]

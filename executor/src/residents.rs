@@ -5,7 +5,7 @@ use crate::ReplayError;
 use crate::device::{Cache, Device, Weight};
 use crate::shards::Cut;
 use sailplan_codegen::{Layers, Plan, PlanTensor, Resident, SailPlan, Slice, in_layer, tensor_name};
-use sailplan_ir::{DType, SailId, WeightEntry, WeightIndex};
+use sailplan_ir::{DType, PositionShare, SailId, WeightEntry, WeightIndex};
 use std::collections::BTreeMap;
 
 /// One shard to load.
@@ -97,19 +97,23 @@ impl<'a> Tensors<'a> {
     fn cache<D: Device>(&self, held: Held<'_>) -> Result<Cache, ReplayError> {
         let tensor = self.logical.get(&held.tensor).ok_or_else(|| held.malformed(&"the model has no such cache"))?;
         let width = tensor.dims.get(1).and_then(|dim| dim.fixed()).unwrap_or(0);
-        let columns = match held.resident.slice {
-            Slice::Whole => width,
-            Slice::Cut { axis: 1, start, end } if end <= width => end.saturating_sub(start),
-            Slice::Cut { .. } => return Err(held.malformed(&"a cache can only be cut along its heads")),
+        let (columns, share) = match held.resident.slice {
+            Slice::Whole => (width, PositionShare::ALL),
+            Slice::Positions(share) => (width, share),
+            Slice::Cut { axis: 1, start, end } if end <= width => (end.saturating_sub(start), PositionShare::ALL),
+            Slice::Cut { .. } => {
+                return Err(held.malformed(&"a cache can only be cut along its heads or its positions"));
+            }
         };
+        let rows = share.most(self.positions);
         let dtype = held.resident.dtype;
         if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
             return Err(ReplayError::UnsupportedDType { tensor: held.tensor, dtype, device: D::NAME });
         }
-        if dtype.bytes(self.positions.saturating_mul(columns)) != Some(held.resident.bytes) {
+        if dtype.bytes(rows.saturating_mul(columns)) != Some(held.resident.bytes) {
             return Err(held.malformed(&format!("its shard does not have {}", held.resident.bytes)));
         }
-        Ok(Cache { offset: held.offset, rows: self.positions, columns, dtype })
+        Ok(Cache { offset: held.offset, rows, share, columns, dtype })
     }
 }
 

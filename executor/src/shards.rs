@@ -29,6 +29,7 @@ impl Cut {
         let (axis, range) = match slice {
             Slice::Whole => (0, 0..dims[0]),
             Slice::Cut { axis, start, end } => (usize::from(axis), start..end),
+            Slice::Positions(_) => return None,
         };
         if range.start > range.end || range.end > *dims.get(axis)? {
             return None;

@@ -8,7 +8,7 @@
 use crate::schedule::Core;
 use crate::{
     Action, Algorithm, Bytes, Chunks, CollectiveKind, DType, Dim, Domains, Extents, Graph, Instruction, Layout,
-    Lifetime, Partition, Program, Role, RowShare, TensorId, Wire, assign, even_chunk,
+    Lifetime, Partition, PositionShare, Program, Role, RowShare, TensorId, Wire, assign, even_chunk,
 };
 use std::ops::Range;
 
@@ -141,6 +141,14 @@ impl RankView<'_> {
         self.row_partition(tensor, layout).map(|partition| partition.rows(self.rank))
     }
 
+    /// The positions of a cache that this rank holds in a layout; `None` when it does not cut them.
+    #[must_use]
+    pub fn positions(&self, tensor: TensorId, layout: Layout) -> Option<PositionShare> {
+        let Layout::Sharded(axis) = layout else { return None };
+        let domain = self.domains.domain(tensor, axis);
+        self.partitions[domain.index()].positions(self.rank).filter(|_| self.domains.is_positions(domain))
+    }
+
     /// The partition of the rows, where a layout cuts them.
     #[must_use]
     pub fn row_partition(&self, tensor: TensorId, layout: Layout) -> Option<&Partition> {
@@ -199,6 +207,8 @@ impl RankView<'_> {
         let all = tensor.axes.first().copied().unwrap_or(Dim::Fixed(1));
         let rows = self.rows(made.tensor, made.layout).map_or(all, Dim::Part);
         let columns = (1..tensor.axes.len()).map(size).fold(1, u64::saturating_mul);
+        let columns =
+            if made.layout == Layout::Unmerged { self.template.unmerged(made.tensor, columns) } else { columns };
         let blocks = rows.most(self.limit).saturating_mul(columns).div_ceil(tensor.dtype.block());
         LocalBuffer {
             value,
@@ -294,7 +304,7 @@ impl RankView<'_> {
     fn arriving(&self, made: &Instruction, algorithm: Algorithm) -> Option<u64> {
         let kind = match made.action {
             Action::AllReduce => CollectiveKind::AllReduce,
-            Action::ReduceScatter => CollectiveKind::ReduceScatter,
+            Action::ReduceScatter | Action::MergeScatter => CollectiveKind::ReduceScatter,
             Action::Combine => CollectiveKind::Combine,
             _ => return None,
         };
@@ -315,7 +325,11 @@ impl RankView<'_> {
             }
             _ => length(even_chunk(whole, ranks, chunk)),
         };
-        let size = |chunk: Option<usize>| chunk.map_or(whole, part);
+        let wide = |elements: u64| match made.action {
+            Action::MergeScatter => self.template.unmerged(made.tensor, elements),
+            _ => elements,
+        };
+        let size = |chunk: Option<usize>| wide(chunk.map_or(whole, part));
         Some(arriving(kind, algorithm, ranks, self.rank, size))
     }
 }

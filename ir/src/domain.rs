@@ -4,7 +4,7 @@
 //! ranks may have units in common.
 
 use crate::op::Operand;
-use crate::{Dim, DomainId, Graph, RowShare, TensorId};
+use crate::{Dim, DomainId, Graph, PositionShare, RowShare, TensorId};
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -21,10 +21,12 @@ pub struct Domains {
     rows: Vec<bool>,
     /// By tensor, whether an operator that reads or makes it may be cut along rows.
     by_rows: Vec<bool>,
+    /// Whether its axes are the positions of a context.
+    positions: Vec<bool>,
 }
 
-/// Units of a domain of rows, whose number is known at replay only: fractions of them. Up to 16, and 32 or 64, ranks share
-/// them evenly.
+/// Units of a domain of rows or positions, whose number is known at replay only: fractions of them. Up to 16, and 32 or 64,
+/// ranks share them evenly.
 const ROW_UNITS: u64 = 2_882_880;
 
 /// Axes of which the first covers the second, as numbers among all axes of a graph.
@@ -32,8 +34,8 @@ type Covers = Vec<(usize, usize)>;
 
 impl Domains {
     /// Finds the domains: equal letters are joined, and a domain has as many units as every member axis can give
-    /// (the greatest common divisor of the axes' atom counts). The rows of a step are cut at fractions; other axes that are
-    /// not fixed numbers have no units.
+    /// (the greatest common divisor of the axes' atom counts). The rows of a step are cut at fractions, positions are dealt in
+    /// turns; other axes that are not fixed numbers have no units.
     #[must_use]
     pub fn of(graph: &Graph) -> Self {
         let mut first = Vec::new();
@@ -87,9 +89,10 @@ impl Domains {
             of.push(axes);
         }
         let by_rows: Vec<bool> = cut_by_rows(graph);
-        let mut rows = vec![true; units.len()];
+        let (mut rows, mut positions) = (vec![true; units.len()], vec![true; units.len()]);
         for (axis, dim, id) in members(graph, &of) {
             rows[id.index()] &= axis == 0 && dim == Dim::Tokens;
+            positions[id.index()] &= axis == 0 && dim == Dim::Context;
             // Any other symbolic member makes the whole domain indivisible.
             if dim.fixed().is_none() {
                 units[id.index()] = 0;
@@ -101,8 +104,21 @@ impl Domains {
                 units[id.index()] = ROW_UNITS;
             }
         }
+        units.iter_mut().zip(&positions).filter(|(_, positions)| **positions).for_each(|(units, _)| *units = ROW_UNITS);
         let leads = vec![None; units.len()];
-        Self { of, units, leads, rows, by_rows }
+        Self { of, units, leads, rows, by_rows, positions }
+    }
+
+    /// Whether a domain is the positions of a context, which ranks have in turns, each as many.
+    #[must_use]
+    pub fn is_positions(&self, domain: DomainId) -> bool {
+        self.positions[domain.index()]
+    }
+
+    /// Whether its parts are of something whose number is known at replay only; those are dealt evenly.
+    #[must_use]
+    pub fn is_open(&self, domain: DomainId) -> bool {
+        self.is_rows(domain) || self.is_positions(domain)
     }
 
     /// Whether a domain is the rows of a step, of which a partition says fractions.
@@ -327,6 +343,12 @@ impl Partition {
     pub fn rows(&self, rank: usize) -> RowShare {
         let (start, end) = self.shares[rank];
         RowShare::new(start, end, self.end()).unwrap_or_default()
+    }
+
+    /// The part of the positions of a context that a rank has.
+    #[must_use]
+    pub fn positions(&self, rank: usize) -> Option<PositionShare> {
+        PositionShare::new(rank as u64, self.ranks() as u64)
     }
 
     /// The units of each rank in lowest terms.

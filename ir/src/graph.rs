@@ -161,6 +161,12 @@ impl Graph {
         self.nodes.iter().position(|node| node.output == tensor).map(|index| NodeId(index as u32))
     }
 
+    /// Columns of a softmax over some positions, where the value that it is merged to has so many.
+    #[must_use]
+    pub fn unmerged(&self, tensor: TensorId, columns: u64) -> u64 {
+        self.producer(tensor).map_or(columns, |node| self[node].op.unmerged(columns))
+    }
+
     /// The last node's output: what the graph is for.
     #[must_use]
     pub fn output(&self) -> Option<TensorId> {

@@ -160,6 +160,10 @@ pub enum Op {
     LastToken,
 }
 
+/// What stands behind the elements of each head of a softmax over some positions: the highest score, and the sum of the weights
+/// (Milakov & Gimelshein 2018, arXiv 1805.02867).
+pub const SOFTMAX_FIGURES: u64 = 2;
+
 /// One row of the operator table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -172,6 +176,9 @@ pub struct Row {
     pub split: &'static str,
     /// Summed letters: a part over a slice of them is a partial sum.
     pub contract: &'static str,
+    /// A pair `(s, h)`: a part over a slice of the summed letter `s` is, for each atom of `h`, the softmax over that slice, from
+    /// which that over all is merged.
+    pub merge: Option<(char, char)>,
     /// Pairs `(g, h)`: a part over a slice of `h` needs of `g` only what covers it, which parts may have in common.
     pub covers: Option<(char, char)>,
     /// Inputs in which the operator is linear, taken together: of partial sums it makes a partial sum.
@@ -189,7 +196,7 @@ impl Op {
             Self::Bias => ("bias", "tn,n->tn", "n", ""),
             Self::HeadNorm { .. } => ("head_norm", "th,r->th", "h", ""),
             Self::Rope { .. } => ("rope", "th,?r->th", "h", ""),
-            Self::KvAppend { .. } => ("kv_append", "sh,th->sh", "h", ""),
+            Self::KvAppend { .. } => ("kv_append", "sh,th->sh", "hs", ""),
             Self::Attention { .. } => ("attention", "th,sg,sg->th", "h", ""),
             Self::SwiGlu => ("swiglu", "tf,tf->tf", "f", ""),
             Self::GeGlu => ("geglu", "tf,tf->tf", "f", ""),
@@ -202,13 +209,15 @@ impl Op {
             Self::Experts { .. } => ("experts", "tk,te,efk,efk,edf->td", "d", "ef"),
             Self::LastToken => ("last_token", "td->od", "d", ""),
         };
-        let covers = if matches!(self, Self::Attention { .. }) { Some(('g', 'h')) } else { None };
+        let attends = matches!(self, Self::Attention { .. });
+        let covers = if attends { Some(('g', 'h')) } else { None };
+        let merge = if attends { Some(('s', 'h')) } else { None };
         let linear: &[usize] = match self {
             Self::Add => &[0, 1],
             Self::Linear | Self::Scale { .. } | Self::LastToken => &[0],
             _ => &[],
         };
-        Row { name, signature, split, contract, covers, linear }
+        Row { name, signature, split, contract, merge, covers, linear }
     }
 
     /// Elements that must stay together along an axis that carries letter `h` or `g`: a head. 1 for every other letter.
@@ -231,6 +240,19 @@ impl Op {
         match self {
             Self::Attention { heads, kv_heads, .. } => u64::from(heads / kv_heads.max(1)).max(1),
             _ => 1,
+        }
+    }
+
+    /// Columns of a part over a slice of a merged letter, where the result has so many: beside the elements of each head, its
+    /// highest score and the sum of its weights.
+    #[must_use]
+    pub fn unmerged(self, columns: u64) -> u64 {
+        match self {
+            Self::Attention { head_dim, .. } => {
+                let heads = columns / u64::from(head_dim.max(1));
+                columns.saturating_add(heads.saturating_mul(SOFTMAX_FIGURES))
+            }
+            _ => columns,
         }
     }
 
@@ -324,6 +346,8 @@ mod tests {
             let row = op.row();
             assert!(row.split.chars().all(|letter| row.output().contains(letter)), "{}", row.name);
             assert!(row.contract.chars().all(|letter| !row.output().contains(letter)), "{}", row.name);
+            let merges = |(summed, each)| !row.output().contains(summed) && row.split.contains::<char>(each);
+            assert!(row.merge.is_none_or(merges), "{}", row.name);
         }
     }
 
@@ -331,5 +355,6 @@ mod tests {
     fn an_atom_is_a_head() {
         assert_eq!((HEADS.atom('h'), HEADS.atom('g'), HEADS.atom('t')), (4, 4, 1));
         assert_eq!(HEADS.covered_by_each(), 4);
+        assert_eq!((HEADS.unmerged(32), Op::Add.unmerged(32)), (48, 32));
     }
 }

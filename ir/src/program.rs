@@ -18,6 +18,8 @@ pub enum Layout {
     Dispatched,
     /// The ranks' tensors add up to it, and the rows that take none of a rank's experts are zero there.
     Routed,
+    /// The ranks' tensors are softmaxes, each over its own positions, from which it is merged.
+    Unmerged,
     /// It is on the host.
     Host,
 }
@@ -42,6 +44,8 @@ pub enum Action {
     /// The ranks with an expert that a row takes send what it made of it back to the rank whose row it is, which adds all up;
     /// the second operand are the gates.
     Combine,
+    /// All ranks merge their softmaxes, each keeps its slice.
+    MergeScatter,
     /// The host takes the value: from one rank when whole, slice by slice when sharded.
     Collect,
 }
@@ -148,6 +152,7 @@ impl fmt::Display for Layout {
             Self::Partial => f.write_str("partial"),
             Self::Dispatched => f.write_str("dispatched"),
             Self::Routed => f.write_str("routed"),
+            Self::Unmerged => f.write_str("unmerged"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -164,6 +169,7 @@ impl fmt::Display for Action {
             Self::ReduceScatter => f.write_str("reduce-scatter"),
             Self::Dispatch => f.write_str("dispatch"),
             Self::Combine => f.write_str("combine"),
+            Self::MergeScatter => f.write_str("merge-scatter"),
             Self::Collect => f.write_str("collect"),
         }
     }

@@ -31,6 +31,8 @@ pub enum Head {
     Dispatch,
     /// Each rank's slice of the rows of what all experts made together; the gates are the second operand.
     Combine,
+    /// What all ranks' softmaxes merge to, of which each rank keeps its slice along an axis.
+    MergeScatter(u8),
     /// The value on the host: from one rank, or all ranks' slices along an axis.
     Collect(Option<u8>),
 }
@@ -132,6 +134,7 @@ impl fmt::Display for Head {
             Self::ReduceScatter(axis) => write!(f, "reduce-scatter.{axis}"),
             Self::Dispatch => f.write_str("dispatch"),
             Self::Combine => f.write_str("combine"),
+            Self::MergeScatter(axis) => write!(f, "merge-scatter.{axis}"),
             Self::Collect(None) => f.write_str("collect"),
             Self::Collect(Some(axis)) => write!(f, "collect.{axis}"),
         }

@@ -80,7 +80,7 @@ impl Analysis<Term> for Layouts {
     }
 }
 
-/// What a term stands for; `None` of one that the table rejects.
+/// What a term stands for by itself; `None` where it means nothing.
 pub(crate) fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> {
     let of = |id: Id| egraph[id].data;
     let convert = |id: Id, from: fn(Layout) -> bool, layout: Layout| {
@@ -94,6 +94,7 @@ pub(crate) fn fact(egraph: &EGraph<Term, Layouts>, term: &Term) -> Option<Fact> 
             convert(*id, |_| true, Layout::Whole)
         }
         Term::Scatter(axis, [id]) => convert(*id, |from| from == Layout::Partial, Layout::Sharded(axis.0)),
+        Term::Merge(axis, [id]) => convert(*id, |from| from == Layout::Unmerged, Layout::Sharded(axis.0)),
         Term::AllReduce([id]) => convert(*id, |from| from == Layout::Partial, Layout::Whole),
         Term::Dispatch([id, gates]) => {
             let by = of(*gates).filter(|gates| gates.layout == Layout::Whole)?.tensor;

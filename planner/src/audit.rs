@@ -1,12 +1,17 @@
 //! Tests only: evaluates every way of every class of a saturated layer on random tensors over several ranks, and
 //! compares with the layer evaluated whole. This checks rules, guards, layouts and partitions together.
 
+mod dense;
 mod joint;
+mod positions;
 mod routed;
 mod wrong;
 
 use crate::saturate::{Choices, Way, WayAction, saturate};
-use sailplan_ir::{Constant, Dim, Extents, Graph, Layout, Node, Op, Pairs, Partition, Role, Scores, TensorId};
+use dense::Dense;
+use sailplan_ir::{
+    Constant, Dim, Extents, Graph, Layout, Node, Op, Pairs, Partition, PositionShare, Role, Scores, TensorId,
+};
 use std::ops::Range;
 
 /// Positions already in the caches.
@@ -17,58 +22,8 @@ fn extents(tokens: u64) -> Extents {
     Extents { tokens, context: START as u64 + tokens, outputs: 1 }
 }
 
-/// A dense tensor.
-#[derive(Clone, Debug, PartialEq)]
-struct Dense {
-    axes: Vec<usize>,
-    data: Vec<f64>,
-}
-
 /// A family: one tensor per rank.
 type Family = Vec<Dense>;
-
-impl Dense {
-    fn zeros(axes: &[usize]) -> Self {
-        Self { axes: axes.to_vec(), data: vec![0.0; axes.iter().product()] }
-    }
-
-    /// Of a stack of matrices those of all.
-    fn rows(&self) -> usize {
-        self.axes[..self.axes.len() - 1].iter().product()
-    }
-
-    fn columns(&self) -> usize {
-        *self.axes.last().unwrap()
-    }
-
-    fn at(&self, row: usize, column: usize) -> f64 {
-        self.data[row * self.columns() + column]
-    }
-
-    fn slice(&self, axis: usize, range: Range<usize>) -> Self {
-        let (outer, inner) = (self.axes[..axis].iter().product(), self.axes[axis + 1..].iter().product::<usize>());
-        let first = |block: usize| (block * self.axes[axis] + range.start) * inner;
-        let blocks = (0..outer).map(|block| &self.data[first(block)..first(block) + range.len() * inner]);
-        let data = blocks.flatten().copied().collect();
-        let mut axes = self.axes.clone();
-        axes[axis] = range.len();
-        Self { axes, data }
-    }
-
-    fn map2(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
-        assert_eq!(self.axes, other.axes);
-        Self { axes: self.axes.clone(), data: self.data.iter().zip(&other.data).map(|(&a, &b)| f(a, b)).collect() }
-    }
-
-    fn build(axes: &[usize], f: impl Fn(usize, usize) -> f64) -> Self {
-        let mut made = Self::zeros(axes);
-        let columns = made.columns().max(1);
-        for index in 0..made.data.len() {
-            made.data[index] = f(index / columns, index % columns);
-        }
-        made
-    }
-}
 
 /// Evaluates one operator on local tensors. `first` is where a slice of the vocabulary starts, or how many query heads of the
 /// first KV head come before the first.
@@ -249,7 +204,18 @@ impl Audit<'_> {
 
     fn cut(&self, tensor: TensorId, axis: u8) -> Family {
         let value = &self.whole[tensor.index()];
-        (0..self.ranks).map(|rank| value.slice(usize::from(axis), self.range(tensor, axis, rank))).collect()
+        let one = |rank: usize| match self.positions(tensor, Layout::Sharded(axis), rank) {
+            Some(share) => positions::dealt(value, share),
+            None => value.slice(usize::from(axis), self.range(tensor, axis, rank)),
+        };
+        (0..self.ranks).map(one).collect()
+    }
+
+    fn positions(&self, tensor: TensorId, layout: Layout, rank: usize) -> Option<PositionShare> {
+        let Layout::Sharded(axis) = layout else { return None };
+        let domains = &self.choices.template.domains;
+        let domain = domains.domain(tensor, axis);
+        self.partitions[domain.index()].positions(rank).filter(|_| domains.is_positions(domain))
     }
 
     /// What a family must be; partial families must add up to it.
@@ -259,6 +225,10 @@ impl Audit<'_> {
         let expected: Family = match fact.layout {
             Layout::Whole => vec![value.clone(); self.ranks],
             Layout::Sharded(axis) => self.cut(fact.tensor, axis),
+            Layout::Unmerged => {
+                let merged = positions::merged(family, positions::head_dim(&self.choices.template.graph, fact.tensor));
+                return assert_close(&merged, value, &format!("{fact:?} by {way:?} on {}", self.ranks));
+            }
             Layout::Dispatched => return self.check_dispatched(fact.tensor, family, &format!("{fact:?} by {way:?}")),
             Layout::Partial | Layout::Host | Layout::Routed => {
                 if fact.layout == Layout::Routed {
@@ -296,6 +266,11 @@ impl Audit<'_> {
                 let total = self.combined(fact.tensor, inputs[0]);
                 (0..self.ranks).map(|rank| self.part(&total, fact, rank)).collect()
             }
+            WayAction::MergeScatter => {
+                let merged =
+                    positions::merged(inputs[0], positions::head_dim(&self.choices.template.graph, fact.tensor));
+                (0..self.ranks).map(|rank| self.part(&merged, fact, rank)).collect()
+            }
             WayAction::AllGather => vec![self.assembled(way.inputs[0], inputs[0]); self.ranks],
             WayAction::Collect => {
                 let sharded = self.choices.classes[way.inputs[0]].fact.layout != Layout::Whole;
@@ -305,6 +280,11 @@ impl Audit<'_> {
                 let op = self.choices.template.graph[node].op;
                 let local = |rank: usize| {
                     let operands: Vec<&Dense> = inputs.iter().map(|family| &family[rank]).collect();
+                    let facts = way.inputs.iter().map(|&input| self.choices.classes[input].fact);
+                    let shares = facts.filter_map(|fact| self.positions(fact.tensor, fact.layout, rank));
+                    if let Some(share) = shares.last() {
+                        return positions::evaluate(op, &operands, share);
+                    }
                     evaluate(op, &operands, self.first(op, way, rank))
                 };
                 (0..self.ranks).map(local).collect()

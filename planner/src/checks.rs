@@ -146,7 +146,7 @@ proptest! {
             let partitions = drawn(repertoire, &costs, &group, draw);
             let site = Site::new(&costs, &group, (&repertoire.choices.template.domains, &partitions));
             let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
-            let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights: weights(&request) };
+            let walk = Walk { trellis: repertoire.trellis(group.len()), tables: &tables, weights: weights(&request) };
             let bytes = |class: usize| -> Vec<Bytes> {
                 site.sorts.iter().map(|&rank| site.resident(&repertoire.choices, class, rank).total()).collect()
             };
@@ -207,7 +207,7 @@ fn every_combination(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[Sa
     let best = |partitions: &Vec<Partition>| {
         let site = Site::new(costs, group, (&repertoire.choices.template.domains, partitions));
         let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
-        let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights: weights(costs.request) };
+        let walk = Walk { trellis: repertoire.trellis(group.len()), tables: &tables, weights: weights(costs.request) };
         Some(Picoseconds(walk.ahead().whole())).filter(|time| time.0 < u64::MAX)
     };
     combinations.iter().filter_map(best).min()
@@ -289,7 +289,7 @@ fn walked_and_best(repertoire: &Repertoire, costs: &CostModel<'_>, group: &[Sail
     let site = Site::new(costs, group, (&repertoire.choices.template.domains, &partitions));
     let tables = price_tables(&repertoire.choices, &repertoire.rates, &site, &mut Exchanges::default());
     let weights = weights(costs.request);
-    let walk = Walk { trellis: &repertoire.trellis, tables: &tables, weights };
+    let walk = Walk { trellis: repertoire.trellis(group.len()), tables: &tables, weights };
     let programs = every_program(repertoire);
     assert!(programs.len() > 3, "too few programs to mean anything");
     let cost = |phase: usize, made: &Vec<Made>| {

@@ -20,8 +20,9 @@ pub(crate) fn decide(
     let room = if space.relaxed { "" } else { " as far as memory goes" };
     let pins = if space.pinned() { ", keeping to the pins" } else { "" };
     let streaming = if space.stream { ", weights of layers on the host where they do not fit" } else { "" };
+    let heads = if space.heads_first() { " with positions cut on more cards than KV heads only" } else { "" };
     let ended = |placement: Placement, status, method: &str, bound| {
-        let base = format!("{LINK_ORDER}, forms of the saturated rules, shares even or at the cards' rates");
+        let base = format!("{LINK_ORDER}, forms of the saturated rules{heads}, shares even or at the cards' rates");
         let chunks = match space.pace() {
             Pace::Overlap { .. } => ", each layer as if chunks came one by one",
             Pace::Period if space.replicas => {

@@ -1,7 +1,8 @@
 //! Tests only: the ways of cutting a decoder that the rules must find, each looked up in the saturated classes.
 
+use crate::analysis::Fact;
 use crate::saturate::{Choices, WayAction, saturate};
-use sailplan_ir::Layout::{Dispatched, Host, Partial, Routed, Sharded, Whole};
+use sailplan_ir::Layout::{Dispatched, Host, Partial, Routed, Sharded, Unmerged, Whole};
 use sailplan_ir::{DType, Dim, Graph, Layout, Node, Op, Role, layout_after};
 
 /// Choices of one class of a small grouped-query decoder.
@@ -79,6 +80,20 @@ fn attention_is_split_by_heads_with_its_caches() {
     assert!(can(&layer, "attn", Sharded(1), "compute", &[Sharded(1), Sharded(1), Sharded(1)]));
 }
 
+/// Flash-decoding (Dao et al. 2023) over cards: each attends to the positions that it keeps, and softmaxes merge.
+#[test]
+fn attention_is_split_by_positions_with_its_caches() {
+    for layer in [choices("layer"), variant("layer"), mixture()] {
+        for cache in ["k_all", "v_all"] {
+            assert!(can(&layer, cache, Sharded(0), "compute", &[Sharded(0), Whole]), "{cache}");
+        }
+        assert!(can(&layer, "attn", Unmerged, "compute", &[Whole, Sharded(0), Sharded(0)]));
+        assert!(can(&layer, "attn", Sharded(1), "merge-scatter", &[Unmerged]));
+        assert!(!can(&layer, "attn", Whole, "all-reduce", &[Unmerged]));
+        assert!(!can(&layer, "attn_out", Unmerged, "compute", &[Unmerged, Whole]));
+    }
+}
+
 #[test]
 fn everything_is_replicated() {
     let layer = choices("layer");
@@ -119,7 +134,9 @@ fn norms_and_sums_are_split_by_tokens() {
 fn nothing_else_is_split_by_tokens() {
     for layer in [choices("layer"), variant("layer"), mixture()] {
         let graph = &layer.template.graph;
-        for class in layer.classes.iter().filter(|class| class.fact.layout == Sharded(0)) {
+        let domains = &layer.template.domains;
+        let by_rows = |fact: Fact| fact.layout == Sharded(0) && !domains.is_positions(domains.domain(fact.tensor, 0));
+        for class in layer.classes.iter().filter(|class| by_rows(class.fact)) {
             let tensor = &graph[class.fact.tensor];
             let by_norms = |node: &&Node| matches!(node.op, Op::RmsNorm { .. } | Op::Add | Op::Route { .. });
             let touches = |node: &Node| node.output == class.fact.tensor || node.inputs.contains(&class.fact.tensor);
@@ -281,9 +298,9 @@ fn saturation_stays_small() {
         let stats = choices(class).stats;
         (stats.nodes, stats.classes, stats.iterations)
     });
-    assert_eq!(sizes, [(11, 8, 3), (147, 77, 4), (21, 15, 4)]);
+    assert_eq!(sizes, [(11, 8, 3), (160, 82, 4), (21, 15, 4)]);
     let stats = mixture().stats;
-    assert_eq!((stats.nodes, stats.classes, stats.iterations), (148, 84, 4));
+    assert_eq!((stats.nodes, stats.classes, stats.iterations), (161, 89, 4));
 }
 
 /// `x + (w2·(w1·x) + w4·(w3·x))`: the two products over cut sums are added before they are reduced, once.

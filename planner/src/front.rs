@@ -279,7 +279,8 @@ impl<'a> Station<'a> {
     /// The two disagree, or the solver fails: a bug.
     pub(crate) fn certify(&self, point: &Point) -> Result<(), String> {
         let site = self.site(&point.partitions);
-        let Repertoire { choices, rates, trellis, .. } = self.repertoire;
+        let Repertoire { choices, rates, .. } = self.repertoire;
+        let trellis = self.repertoire.trellis(self.group.len());
         let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
         let walked = Walk { trellis, tables: &tables, weights: self.weights }.ahead().whole() as f64 / 1e6;
         let goal = Goal { weights: self.weights, limit: None };
@@ -367,7 +368,8 @@ impl<'a> Station<'a> {
 
     fn sweep(&self, partitions: &[Partition], manner: Manner, budget: Picoseconds) -> Result<Vec<Point>, String> {
         let site = self.site(partitions);
-        let Repertoire { choices, rates, trellis, .. } = self.repertoire;
+        let Repertoire { choices, rates, .. } = self.repertoire;
+        let trellis = self.repertoire.trellis(self.group.len());
         let tables = price_tables(choices, rates, &site, &mut Exchanges::default());
         let tables = tables.map(|table| manner.restrict(table, choices));
         let walk = Walk { trellis, tables: &tables, weights: self.weights };

@@ -13,6 +13,7 @@ define_language! {
         Slice(Slice, [Id; 1]),
         Gather(Gather, [Id; 1]),
         Scatter(Scatter, [Id; 1]),
+        Merge(Merge, [Id; 1]),
         Collect(Collect, [Id; 1]),
         "all-reduce" = AllReduce([Id; 1]),
         "dispatch" = Dispatch([Id; 2]),
@@ -51,6 +52,11 @@ axis_name!(
 axis_name!(
     /// Sum over all ranks, each keeps its slice along an axis.
     Scatter, "reduce-scatter."
+);
+
+axis_name!(
+    /// What all ranks' softmaxes merge to, each keeps its slice along an axis.
+    Merge, "merge-scatter."
 );
 
 /// The value on the host: from one rank, or concatenated along an axis.

@@ -20,6 +20,19 @@ fn planted_wrong_rules_are_caught() {
             ("rotation of tokens", "(op@ROPE ?a)", "(all-gather.0 (op@ROPE (slice.0 ?a)))"),
             ("attention of tokens", "(op@ATT ?q ?k ?v)", "(all-gather.0 (op@ATT (slice.0 ?q) ?k ?v))"),
             ("keys of tokens", "(op@APPEND ?c ?k)", "(all-gather.0 (op@APPEND (slice.0 ?c) (slice.0 ?k)))"),
+            ("softmaxes added up", "(op@ATT ?q ?k ?v)", "(all-reduce (op@ATT ?q (slice.0 ?k) (slice.0 ?v)))"),
+            ("softmaxes scattered as sums", "(op@ATT ?q ?k ?v)", SCATTERED),
+            ("softmaxes gathered", "(op@ATT ?q ?k ?v)", "(all-gather.0 (op@ATT ?q (slice.0 ?k) (slice.0 ?v)))"),
+            ("a softmax over a part taken for all", "(op@ATT ?q ?k ?v)", "(op@ATT ?q (slice.0 ?k) (slice.0 ?v))"),
+            ("keys of some positions, values of all", "(op@ATT ?q ?k ?v)", KEYS_ALONE),
+            ("heads and positions cut at once", "(op@ATT ?q ?k ?v)", CUT_TWICE),
+            ("a product of softmaxes", "(op@LINEAR (all-gather.1 (merge-scatter.1 ?p)) ?w)", LATE_MERGE),
+            ("sums merged", "(reduce-scatter.1 ?p)", "(merge-scatter.1 ?p)"),
+            (
+                "keys of tokens kept by positions",
+                "(op@APPEND ?c ?k)",
+                "(all-gather.0 (op@APPEND (slice.0 ?c) (slice.1 ?k)))",
+            ),
             ("a product of tokens", "(op@LINEAR ?a ?b)", "(all-gather.0 (op@LINEAR (slice.0 ?a) ?b))"),
             ("a norm of tokens with part of its gain", "(op@NORM ?a ?b)", NORM_CUT_TWICE),
             ("a norm of tokens through a sum", "(op@NORM (all-reduce ?a) ?b)", "(all-reduce (op@NORM ?a ?b))"),
@@ -74,6 +87,18 @@ fn planted_wrong_rules_are_caught() {
         ],
     );
 }
+
+/// Softmaxes as if they were sums.
+const SCATTERED: &str = "(all-gather.1 (reduce-scatter.1 (op@ATT ?q (slice.0 ?k) (slice.0 ?v))))";
+
+/// One cache cut along its positions.
+const KEYS_ALONE: &str = "(all-gather.1 (merge-scatter.1 (op@ATT ?q (slice.0 ?k) ?v)))";
+
+/// A part of the query heads over a part of the positions.
+const CUT_TWICE: &str = "(all-gather.1 (merge-scatter.1 (op@ATT (slice.1 ?q) (slice.0 ?k) (slice.0 ?v))))";
+
+/// Merged after the product instead of before.
+const LATE_MERGE: &str = "(all-gather.1 (merge-scatter.1 (op@LINEAR ?p ?w)))";
 
 /// Rows of one operand and columns of the other.
 const NORM_CUT_TWICE: &str = "(all-gather.0 (op@NORM (slice.0 ?a) (slice.0 ?b)))";

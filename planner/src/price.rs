@@ -30,14 +30,25 @@ pub(crate) struct Priced {
     pub(crate) resources: Resources,
 }
 
-/// A tensor as a rank holds it that has so many units, or rows, of the domain that the layout cuts.
+/// A tensor as a rank holds it that has so many units, or rows, of the domain that the layout cuts; of positions, of which
+/// ranks have equal parts, `units` is how many do.
 pub(crate) fn local(template: &Template, (tensor, layout): (TensorId, Layout), units: u64, extents: Extents) -> Local {
     let graph = &template.graph;
     let mut axes: Vec<u64> = graph[tensor].axes.iter().map(|axis| axis.size(extents)).collect();
-    if let Layout::Sharded(axis) = layout {
-        let rows = template.domains.is_rows(template.domains.domain(tensor, axis));
-        let each = if rows { 1 } else { template.domains.elements_per_unit(graph, tensor, axis) };
-        axes[usize::from(axis)] = units.saturating_mul(each);
+    match layout {
+        Layout::Sharded(axis) => {
+            let domain = template.domains.domain(tensor, axis);
+            let size = &mut axes[usize::from(axis)];
+            *size = match (template.domains.is_positions(domain), template.domains.is_rows(domain)) {
+                (true, _) => size.div_ceil(units.max(1)),
+                (_, true) => units,
+                _ => units.saturating_mul(template.domains.elements_per_unit(graph, tensor, axis)),
+            };
+        }
+        Layout::Unmerged => {
+            axes.last_mut().into_iter().for_each(|columns| *columns = graph.unmerged(tensor, *columns));
+        }
+        _ => {}
     }
     Local { axes, dtype: graph[tensor].dtype }
 }
@@ -85,12 +96,15 @@ impl Site<'_> {
     }
 
     /// Units of a domain that a rank has; of a domain of rows, the rows of `tokens` that the fullest rank of its sort has.
-    /// Those of one sort have equal parts, but not each the same rows of a step.
+    /// Those of one sort have equal parts, but not each the same rows of a step. Of positions, how many ranks have some.
     pub(crate) fn share(&self, domain: DomainId, rank: usize, tokens: u64) -> u64 {
         let partition = &self.partitions[domain.index()];
         if self.domains.is_rows(domain) {
             let alike = (0..self.ranks()).filter(|&other| self.sort_of[other] == self.sort_of[rank]);
             return alike.map(|other| partition.rows(other).count(tokens)).max().unwrap_or(0);
+        }
+        if self.domains.is_positions(domain) {
+            return self.ranks() as u64;
         }
         partition.share(rank)
     }
@@ -142,12 +156,14 @@ impl Site<'_> {
             WayAction::Compute(_) | WayAction::Slice => {
                 slowest(self.sorts.iter().map(|&rank| self.kernel(choices, class, way, rank, phase)))
             }
-            WayAction::AllReduce => self.collective(choices, class, CollectiveKind::AllReduce, None, extents),
-            WayAction::ReduceScatter => {
-                self.collective(choices, class, CollectiveKind::ReduceScatter, Some(class), extents)
+            WayAction::AllReduce => self.collective(choices, class, (CollectiveKind::AllReduce, None), extents),
+            WayAction::ReduceScatter | WayAction::MergeScatter => {
+                let merges = way.action == WayAction::MergeScatter;
+                self.collective(choices, class, (CollectiveKind::ReduceScatter, Some((class, merges))), extents)
             }
             WayAction::AllGather => {
-                self.collective(choices, class, CollectiveKind::AllGather, Some(way.inputs[0]), extents)
+                let sharded = Some((way.inputs[0], false));
+                self.collective(choices, class, (CollectiveKind::AllGather, sharded), extents)
             }
             WayAction::Dispatch => self.routed(choices, (class, way), CollectiveKind::Dispatch, extents),
             WayAction::Combine => self.routed(choices, (class, way), CollectiveKind::Combine, extents),
@@ -157,8 +173,9 @@ impl Site<'_> {
 
     /// How a collective is done; `None` of anything else.
     pub(crate) fn algorithm(&self, choices: &Choices, class: usize, way: &Way, phase: Phase) -> Option<Algorithm> {
-        use WayAction::{AllGather, AllReduce, Combine, Dispatch, ReduceScatter};
-        let collective = matches!(way.action, AllReduce | ReduceScatter | AllGather | Dispatch | Combine);
+        use WayAction::{AllGather, AllReduce, Combine, Dispatch, MergeScatter, ReduceScatter};
+        let collective =
+            matches!(way.action, AllReduce | ReduceScatter | MergeScatter | AllGather | Dispatch | Combine);
         if collective { self.price(choices, class, way, phase).price.algorithm } else { None }
     }
 
@@ -196,15 +213,17 @@ impl Site<'_> {
         operator.then(|| work_of(choices, (class, way), &units, (self.costs, phase)).0)
     }
 
-    /// A collective over a tensor; parts are the slices of `sharded`, or even chunks.
+    /// A collective over a tensor; parts are the slices of `sharded`, or even chunks. Where it merges softmaxes, their figures go
+    /// along.
     fn collective(
         &self,
         choices: &Choices,
         class: usize,
-        kind: CollectiveKind,
-        sharded: Option<usize>,
+        (kind, sharded): (CollectiveKind, Option<(usize, bool)>),
         extents: Extents,
     ) -> Priced {
+        let merges = sharded.is_some_and(|(_, merges)| merges);
+        let sharded = sharded.map(|(class, _)| class);
         let tensor = choices.classes[class].fact.tensor;
         let cut = sharded.and_then(|class| choices.domain(class));
         if cut.is_some_and(|domain| !self.partitions[domain.index()].disjoint()) {
@@ -219,7 +238,8 @@ impl Site<'_> {
             }
             None => whole.div_ceil(self.ranks() as u64),
         };
-        self.exchanged(kind, part, whole)
+        let wide = |elements| if merges { choices.template.graph.unmerged(tensor, elements) } else { elements };
+        self.exchanged(kind, wide(part), wide(whole))
     }
 
     /// Rows go to experts or back.

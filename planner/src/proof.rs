@@ -2,7 +2,7 @@
 //! only here; a compilation saturates without them.
 
 use crate::analysis::Template;
-use crate::language::{Collect, Gather, LeafName, OpName, Scatter, Slice, Term};
+use crate::language::{Collect, Gather, LeafName, Merge, OpName, Scatter, Slice, Term};
 use crate::saturate::{encode, explained};
 use egg::{Id, RecExpr, TreeTerm};
 use sailplan_ir::{Action, Chain, Graph, Head, Instruction, Layout, Program, Proof, ProofStep, Term as ProofTerm};
@@ -75,6 +75,7 @@ fn applied(
         Action::ReduceScatter => Term::Scatter(Scatter(to?), [one()?]),
         Action::Dispatch => Term::Dispatch(two()?),
         Action::Combine => Term::Combine(two()?),
+        Action::MergeScatter => Term::Merge(Merge(to?), [one()?]),
         Action::Collect => Term::Collect(Collect(from), [one()?]),
     })
 }
@@ -171,6 +172,7 @@ impl<'a> Writer<'a> {
             Term::Slice(axis, _) => Head::Slice(axis.0),
             Term::Gather(axis, _) => Head::AllGather(axis.0),
             Term::Scatter(axis, _) => Head::ReduceScatter(axis.0),
+            Term::Merge(axis, _) => Head::MergeScatter(axis.0),
             Term::Collect(axis, _) => Head::Collect(axis.0),
             Term::AllReduce(_) => Head::AllReduce,
             Term::Dispatch(_) => Head::Dispatch,

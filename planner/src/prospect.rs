@@ -274,7 +274,7 @@ fn bounds(space: &Space<'_>, company: &Company) -> Vec<Option<u64>> {
     let weights = [prefill.saturating_mul(space.costs.request.chunks()), decode];
     let one = |repertoire: &Repertoire| {
         let tables = floors(&repertoire.choices, &repertoire.rates, space.costs, company);
-        let least = Walk { trellis: &repertoire.trellis, tables: &tables, weights }.ahead().whole();
+        let least = Walk { trellis: repertoire.trellis(company.group.len()), tables: &tables, weights }.ahead().whole();
         (least < u64::MAX).then_some(least)
     };
     space.repertoires.iter().map(one).collect()

@@ -18,7 +18,9 @@ use std::rc::Rc;
 pub(crate) struct Repertoire {
     pub(crate) class: ClassId,
     pub(crate) choices: Choices,
-    pub(crate) trellis: Trellis,
+    trellis: Trellis,
+    /// With parts of positions, where any group of the fleet may have them.
+    by_positions: Option<Trellis>,
     /// What prices on a group are computed from.
     pub(crate) rates: Rates,
     /// For each kernel by number, the domain whose shares it depends on, if any; there is one at most.
@@ -47,7 +49,9 @@ impl Formed {
 
 impl Repertoire {
     pub(crate) fn new(class: ClassId, choices: Choices, costs: &CostModel<'_>) -> Result<Self, String> {
-        let trellis = Trellis::new(&choices)?;
+        let trellis = Trellis::new(&choices, false)?;
+        let wide = choices.by_positions(costs.fleet.size());
+        let by_positions = wide.then(|| Trellis::new(&choices, true)).transpose()?;
         let of = |class: usize| {
             let ways = choices.classes[class].ways.iter();
             ways.map(|way| domain(&choices, class, way).map(|domain| domain.index())).collect::<Vec<_>>()
@@ -58,7 +62,14 @@ impl Repertoire {
             let one = bundle.ways.iter().find_map(|&made| domains[rates.joint.number(made)]);
             domains.push(one);
         }
-        Ok(Self { class, choices, trellis, rates, domains, held: Held::default(), formed: RefCell::default() })
+        let (held, formed) = Default::default();
+        Ok(Self { class, choices, trellis, by_positions, rates, domains, held, formed })
+    }
+
+    /// All programs that a group of so many cards may run.
+    pub(crate) fn trellis(&self, ranks: usize) -> &Trellis {
+        let wide = self.by_positions.as_ref().filter(|_| self.choices.by_positions(ranks));
+        wide.unwrap_or(&self.trellis)
     }
 
     /// With the cuts that pins demand; the choices know of them already.

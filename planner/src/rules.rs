@@ -1,11 +1,12 @@
 //! The rule table. Every rule is an equation between two families of local tensors, valid for any number of ranks and
-//! any partition, and has one direction. `split`, `contract`, `linear` and `fuse` are generated from the operator table; `router` and
-//! `dispatch` are for mixtures of experts; the others are identities of slices and collectives.
+//! any partition, and has one direction. `split`, `contract`, `merge`, `linear` and `fuse` are generated from the operator table;
+//! `router` and `dispatch` are for mixtures of experts; the others are identities of slices and collectives.
 //!
 //! | kind | equation | guard |
 //! |---|---|---|
 //! | split | `op(a…)` = `all-gather.j(op(slice.j a…))` for an output letter j | every operand whole |
 //! | contract | `op(a…)` = `all-reduce(op(slice.k a…))` for a summed letter k | every operand whole |
+//! | merge | `op(a…)` = `all-gather.h(merge-scatter.h(op(slice.s a…)))` for letters s that merge for each h | every operand whole |
 //! | linear | `op(all-reduce p…, a…)` = `all-reduce(op(p…, a…))` for the inputs in which `op` is linear | every other operand whole |
 //! | cancel | `slice.a(all-gather.a p)` = `p` | none |
 //! | scatter | `slice.a(all-reduce p)` = `reduce-scatter.a p` | none |
@@ -39,11 +40,10 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Guard {
     None,
-    /// Operands `?a0…` are whole, and operand `cut` can be cut along `axis`.
+    /// Operands `?a0…` are whole, and each of `cuts`, an operand with an axis, can be made.
     Whole {
         operands: usize,
-        cut: usize,
-        axis: u8,
+        cuts: Vec<(usize, u8)>,
     },
     /// These operands are whole.
     Beside {
@@ -64,8 +64,10 @@ pub(crate) fn rules(template: &Template) -> Vec<Rule> {
             template.graph.applications().filter(|node| node.op == op).map(|node| node.inputs.len()).collect();
         for arity in arities {
             let row = op.row();
-            table.extend(row.split.chars().filter_map(|letter| operator_rule(op, index, arity, letter, false)));
-            table.extend(row.contract.chars().filter_map(|letter| operator_rule(op, index, arity, letter, true)));
+            let of = |letter, kind| operator_rule(op, (index, arity), letter, kind);
+            table.extend(row.split.chars().filter_map(|letter| of(letter, Kind::Split)));
+            table.extend(row.contract.chars().filter_map(|letter| of(letter, Kind::Contract)));
+            table.extend(row.merge.and_then(|(letter, each)| of(letter, Kind::Merge(each))));
             table.extend(linear_rule(op, index, arity));
         }
     }
@@ -99,7 +101,7 @@ fn router_rule(ops: &[Op], index: usize) -> Option<Rule> {
         name: format!("router route @{index}/1"),
         left: format!("(op@{index} (op@{product} ?a0 ?a1))"),
         right: format!("(op@{index} (all-gather.0 (op@{product} (slice.0 ?a0) ?a1)))"),
-        guard: Guard::Whole { operands: 2, cut: 0, axis: 0 },
+        guard: Guard::Whole { operands: 2, cuts: vec![(0, 0)] },
     })
 }
 
@@ -115,11 +117,21 @@ fn dispatch_rule(ops: &[Op], index: usize) -> Option<Rule> {
     })
 }
 
-fn operator_rule(op: Op, index: usize, arity: usize, letter: char, contract: bool) -> Option<Rule> {
+/// What an operator on slices makes.
+enum Kind {
+    Split,
+    Contract,
+    /// Softmaxes for each of this letter.
+    Merge(char),
+}
+
+fn operator_rule(op: Op, (index, arity): (usize, usize), letter: char, kind: Kind) -> Option<Rule> {
     let row = op.row();
-    let position = |operand| row.cut_axis(operand, letter).map(|axis| axis as u8);
-    let axes: Vec<Option<u8>> = (0..arity).map(|operand| position(Operand::Input(operand))).collect();
-    let (cut, axis) = axes.iter().enumerate().find_map(|(operand, axis)| axis.map(|axis| (operand, axis)))?;
+    let position = |operand, letter| row.cut_axis(operand, letter).map(|axis| axis as u8);
+    let axes_of = |letter| (0..arity).map(move |operand| position(Operand::Input(operand), letter));
+    let first = |letter| axes_of(letter).enumerate().find_map(|(operand, axis)| axis.map(|axis| (operand, axis)));
+    let axes: Vec<Option<u8>> = axes_of(letter).collect();
+    let mut cuts = vec![first(letter)?];
     let whole: Vec<String> = (0..arity).map(|operand| format!("?a{operand}")).collect();
     let sliced: Vec<String> = axes
         .iter()
@@ -127,16 +139,20 @@ fn operator_rule(op: Op, index: usize, arity: usize, letter: char, contract: boo
         .map(|(axis, variable)| axis.map_or(variable.clone(), |axis| format!("(slice.{axis} {variable})")))
         .collect();
     let local = format!("(op@{index} {})", sliced.join(" "));
-    let right = if contract {
-        format!("(all-reduce {local})")
-    } else {
-        format!("(all-gather.{} {local})", position(Operand::Output)?)
+    let (name, right) = match kind {
+        Kind::Split => ("split", format!("(all-gather.{} {local})", position(Operand::Output, letter)?)),
+        Kind::Contract => ("contract", format!("(all-reduce {local})")),
+        Kind::Merge(each) => {
+            cuts.push(first(each)?);
+            let axis = position(Operand::Output, each)?;
+            ("merge", format!("(all-gather.{axis} (merge-scatter.{axis} {local}))"))
+        }
     };
     Some(Rule {
-        name: format!("{} {} {letter} @{index}/{arity}", if contract { "contract" } else { "split" }, row.name),
+        name: format!("{name} {} {letter} @{index}/{arity}", row.name),
         left: format!("(op@{index} {})", whole.join(" ")),
         right,
-        guard: Guard::Whole { operands: arity, cut, axis },
+        guard: Guard::Whole { operands: arity, cuts },
     })
 }
 
@@ -170,8 +186,8 @@ fn layout_rules(axis: u8) -> [Rule; 4] {
 }
 
 /// The families in the order of the table above, which is the order they are told apart in by a rule's first word.
-pub(crate) const FAMILIES: [&str; 10] =
-    ["split", "contract", "linear", "cancel", "scatter", "reduce", "collect", "fuse", "router", "dispatch"];
+pub(crate) const FAMILIES: [&str; 11] =
+    ["split", "contract", "merge", "linear", "cancel", "scatter", "reduce", "collect", "fuse", "router", "dispatch"];
 
 impl Rule {
     /// What kind of rule it is.
@@ -185,9 +201,10 @@ impl Rule {
     pub fn condition(&self) -> String {
         match &self.guard {
             Guard::None => "always".to_owned(),
-            Guard::Whole { operands: 1, axis, .. } => format!("if ?a0 is whole and its axis {axis} can be cut"),
-            Guard::Whole { operands, cut, axis } => {
-                format!("if ?a0 to ?a{} are whole and axis {axis} of ?a{cut} can be cut", operands - 1)
+            Guard::Whole { operands: 1, cuts } => format!("if ?a0 is whole and its axis {} can be cut", cuts[0].1),
+            Guard::Whole { operands, cuts } => {
+                let cuts: Vec<String> = cuts.iter().map(|(cut, axis)| format!("axis {axis} of ?a{cut}")).collect();
+                format!("if ?a0 to ?a{} are whole and {} can be cut", operands - 1, cuts.join(" and "))
             }
             Guard::Beside { whole } if whole.is_empty() => "always".to_owned(),
             Guard::Beside { whole } => {
@@ -220,10 +237,10 @@ impl Guard {
             Self::Beside { ref whole } => whole
                 .iter()
                 .all(|operand| fact(format!("?a{operand}")).is_some_and(|fact| fact.layout == Layout::Whole)),
-            Self::Whole { operands, cut, axis } => {
+            Self::Whole { operands, ref cuts } => {
                 let whole = |operand| fact(format!("?a{operand}")).filter(|fact| fact.layout == Layout::Whole);
-                (0..operands).all(|operand| whole(operand).is_some())
-                    && whole(cut).is_some_and(|fact| template.cuttable(fact.tensor, axis))
+                let cuttable = |&(cut, axis)| whole(cut).is_some_and(|fact| template.cuttable(fact.tensor, axis));
+                (0..operands).all(|operand| whole(operand).is_some()) && cuts.iter().all(cuttable)
             }
             Self::Cuttable { axis } => fact("?p".to_owned()).is_some_and(|fact| {
                 usize::from(axis) < template.graph[fact.tensor].axes.len() && template.cuttable(fact.tensor, axis)

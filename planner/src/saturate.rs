@@ -24,8 +24,8 @@ pub(crate) struct Way {
 impl Way {
     /// Whether it makes a part of a value, or a value out of parts, by itself: no kernel.
     pub(crate) fn cuts(&self) -> bool {
-        use WayAction::{AllGather, Combine, Dispatch, ReduceScatter, Slice};
-        matches!(self.action, Slice | AllGather | ReduceScatter | Dispatch | Combine)
+        use WayAction::{AllGather, Combine, Dispatch, MergeScatter, ReduceScatter, Slice};
+        matches!(self.action, Slice | AllGather | ReduceScatter | MergeScatter | Dispatch | Combine)
     }
 }
 
@@ -36,6 +36,7 @@ pub(crate) enum WayAction {
     Compute(NodeId),
     AllReduce,
     ReduceScatter,
+    MergeScatter,
     AllGather,
     Slice,
     Collect,
@@ -50,6 +51,7 @@ impl WayAction {
             Self::Compute(node) => Action::Compute(node),
             Self::AllReduce => Action::AllReduce,
             Self::ReduceScatter => Action::ReduceScatter,
+            Self::MergeScatter => Action::MergeScatter,
             Self::AllGather => Action::AllGather,
             Self::Slice => Action::Slice,
             Self::Collect => Action::Collect,
@@ -85,6 +87,20 @@ impl Choices {
             Layout::Sharded(axis) => Some(self.template.domains.domain(fact.tensor, axis)),
             _ => None,
         }
+    }
+
+    /// Whether a class is a part of the positions of a context, or what attention makes of one.
+    pub(crate) fn is_of_positions(&self, class: usize) -> bool {
+        let dealt = self.domain(class).is_some_and(|domain| self.template.domains.is_positions(domain));
+        dealt || self.classes[class].fact.layout == Layout::Unmerged
+    }
+
+    /// Whether so many cards may have parts of the positions: there are more of them than KV heads, so that some would read the same
+    /// rows. Where there are not, heads are cut, without a collective.
+    pub(crate) fn by_positions(&self, ranks: usize) -> bool {
+        let domains = &self.template.domains;
+        let heads = |cache| domains.units(domains.domain(cache, 1));
+        self.template.graph.with_role(Role::Cache).any(|cache| heads(cache) < ranks as u64)
     }
 
     /// Whether a class is a weight or a cache in some layout: memory, and no time.
@@ -244,7 +260,7 @@ fn ways(
     }
     let state = template.is_state(fact.tensor);
     let way = |term: &Term| {
-        crate::analysis::fact(egraph, term)?;
+        crate::analysis::fact(egraph, term).filter(|own| *own == fact)?;
         let facts: Option<Vec<Fact>> = term.children().iter().map(|&child| egraph[child].data).collect();
         let inputs: Vec<usize> = facts?.iter().map(|fact| index[fact]).collect();
         let action = way_action(template, egraph, term)?;
@@ -260,6 +276,7 @@ fn way_action(template: &Template, egraph: &EGraph<Term, Layouts>, term: &Term) 
         Term::Slice(..) => WayAction::Slice,
         Term::Gather(..) => WayAction::AllGather,
         Term::Scatter(..) => WayAction::ReduceScatter,
+        Term::Merge(..) => WayAction::MergeScatter,
         Term::AllReduce(_) => WayAction::AllReduce,
         Term::Collect(..) => WayAction::Collect,
         Term::Dispatch(_) => WayAction::Dispatch,

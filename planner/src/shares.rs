@@ -5,7 +5,7 @@ use sailplan_ir::{Bytes, Compute, DType, DomainId, Domains, Graph, Partition, Ro
 
 /// For each domain, distinct partitions: as even as can be, at the memory rates and at the compute rates of the cards, in
 /// whole blocks of every weight that the domain may cut, in whole units of what covers it, or in single units. Where no such
-/// partition gives two ranks something, one that leaves the domain uncut. Rows are dealt evenly. What covers a domain has as many, in its order.
+/// partition gives two ranks something, one that leaves the domain uncut. Rows and positions are dealt evenly. What covers a domain has as many, in its order.
 pub(crate) fn options(
     graph: &Graph,
     domains: &Domains,
@@ -25,8 +25,8 @@ fn dealt(graph: &Graph, domains: &Domains, ranks: usize, rates: &[Vec<u64>]) -> 
     let dealt = |domain: DomainId| {
         let units = domains.units(domain);
         let mut distinct: Vec<Partition> = Vec::new();
-        // Rows are only cut between two collectives over them, which want them even.
-        let rates: &[Vec<u64>] = if domains.is_rows(domain) { &even } else { rates };
+        // Rows are only cut between two collectives over them, which want them even; positions are dealt in turns.
+        let rates: &[Vec<u64>] = if domains.is_open(domain) { &even } else { rates };
         for rates in rates {
             for granule in granules(domains, domain, coarse[domain.index()]) {
                 let dealt = Partition::proportional(units, granule, rates);
@@ -86,7 +86,7 @@ pub(crate) fn deals(
                 let granules = granules(domains, domain, coarse[domain.index()]);
                 let granule = granules[round.min(granules.len() - 1)];
                 let dealt = Partition::proportional(domains.units(domain), granule, rates);
-                if dealt.divides() && !domains.is_rows(domain) {
+                if dealt.divides() && !domains.is_open(domain) {
                     dealt
                 } else {
                     Partition::balanced(domains.units(domain), 1, group.len())

@@ -300,6 +300,12 @@ impl<'a> Space<'a> {
             && self.limits.is_none_or(|limits| limits.open(group))
     }
 
+    /// Whether some groups are not offered parts of the positions of a context.
+    pub(crate) fn heads_first(&self) -> bool {
+        let caches = |one: &Repertoire| one.choices.by_positions(usize::MAX) && !one.choices.by_positions(2);
+        self.largest > 1 && self.repertoires.iter().any(caches)
+    }
+
     /// Whether pins demand anything.
     pub(crate) fn pinned(&self) -> bool {
         self.limits.is_some_and(|limits| !limits.is_empty())

@@ -5,7 +5,7 @@
 
 use crate::analysis::Fact;
 use crate::joint::{Kernels, decided_together};
-use crate::saturate::{Choices, WayAction};
+use crate::saturate::{Choices, Way, WayAction};
 use sailplan_ir::{Layout, Role, TensorId};
 use std::collections::BTreeMap;
 
@@ -118,19 +118,21 @@ pub(crate) struct Trellis {
 }
 
 impl Trellis {
-    /// The trellis of saturated choices.
+    /// The trellis of saturated choices, with parts of positions or without.
     ///
     /// # Errors
     /// There are more classes than a set holds, or something is demanded that nothing makes.
-    pub(crate) fn new(choices: &Choices) -> Result<Self, String> {
+    pub(crate) fn new(choices: &Choices, positions: bool) -> Result<Self, String> {
         if choices.classes.len() > Classes::MOST {
             return Err(format!("a layer class has {} classes, more than {}", choices.classes.len(), Classes::MOST));
         }
-        let kernels = Kernels::of(choices);
+        let of_positions = (0..choices.classes.len()).filter(|&class| !positions && choices.is_of_positions(class));
+        let closed = of_positions.fold(Classes::default(), Classes::with);
+        let open = Open { choices, kernels: Kernels::of(choices), closed };
         let mut states = vec![Classes::one(choices.root)];
         let mut steps = Vec::new();
         for layouts in decided(choices) {
-            let (step, next) = step(choices, &kernels, layouts, &states);
+            let (step, next) = step(&open, layouts, &states);
             if step.edges.iter().any(|edge| !step.makings[edge.making].ways.is_empty()) {
                 steps.push(step);
                 states = next;
@@ -167,13 +169,21 @@ fn decided(choices: &Choices) -> Vec<Classes> {
     made.chain(entering.map(|id| of(&[id]))).collect()
 }
 
+/// Choices of which some classes are left out.
+struct Open<'a> {
+    choices: &'a Choices,
+    kernels: Kernels,
+    closed: Classes,
+}
+
 /// The step for these classes, and the states after it.
-fn step(choices: &Choices, kernels: &Kernels, layouts: Classes, states: &[Classes]) -> (Step, Vec<Classes>) {
+fn step(open: &Open<'_>, layouts: Classes, states: &[Classes]) -> (Step, Vec<Classes>) {
+    let kernels = &open.kernels;
     let mut known: BTreeMap<Classes, Vec<Raw>> = BTreeMap::new();
     let mut made = Growing { kernels, step: Step { states: states.len(), ..Step::default() }, next: Vec::new() };
     for (from, &state) in states.iter().enumerate() {
         let demanded = state.common(layouts);
-        let raws = known.entry(demanded).or_insert_with(|| makings(choices, demanded));
+        let raws = known.entry(demanded).or_insert_with(|| makings(open, demanded));
         for raw in raws.iter() {
             made.edge(from, raw, state.without(layouts).union(raw.values));
         }
@@ -226,10 +236,10 @@ struct Raw {
 }
 
 /// All ways to make the demanded layouts that no other one with less of everything replaces.
-fn makings(choices: &Choices, demanded: Classes) -> Vec<Raw> {
+fn makings(open: &Open<'_>, demanded: Classes) -> Vec<Raw> {
     let empty = Raw { ways: Vec::new(), values: Classes::default(), residents: Classes::default() };
     let mut all = Vec::new();
-    complete(choices, demanded, empty, &mut all);
+    complete(open, demanded, empty, &mut all);
     all.sort_by_key(|raw| (raw.ways.len(), raw.ways.clone()));
     let mut kept: Vec<Raw> = Vec::new();
     for raw in all {
@@ -246,7 +256,8 @@ fn makings(choices: &Choices, demanded: Classes) -> Vec<Raw> {
 }
 
 /// Chooses a way for the first class that is demanded and not made, and goes on.
-fn complete(choices: &Choices, demanded: Classes, partial: Raw, all: &mut Vec<Raw>) {
+fn complete(open: &Open<'_>, demanded: Classes, partial: Raw, all: &mut Vec<Raw>) {
+    let choices = open.choices;
     let made = partial.ways.iter().fold(Classes::default(), |set, &(class, _)| set.with(class));
     let Some(class) = demanded.without(made).iter().next() else {
         if acyclic(choices, &partial.ways) && single(choices, partial.residents) && one_way(choices, &partial.ways) {
@@ -254,7 +265,8 @@ fn complete(choices: &Choices, demanded: Classes, partial: Raw, all: &mut Vec<Ra
         }
         return;
     };
-    for (index, way) in choices.classes[class].ways.iter().enumerate() {
+    let closed = |way: &Way| way.inputs.iter().any(|&input| Classes::one(input).within(open.closed));
+    for (index, way) in choices.classes[class].ways.iter().enumerate().filter(|(_, way)| !closed(way)) {
         let (mut next, mut more) = (partial.clone(), demanded);
         next.ways.push((class, index));
         next.ways.sort_unstable();
@@ -267,7 +279,7 @@ fn complete(choices: &Choices, demanded: Classes, partial: Raw, all: &mut Vec<Ra
                 next.values = next.values.with(input);
             }
         }
-        complete(choices, more, next, all);
+        complete(open, more, next, all);
     }
 }
 

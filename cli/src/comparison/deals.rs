@@ -113,6 +113,7 @@ fn cut(held: &[Held]) -> String {
             Slice::Cut { axis: 0, start, end } => ("rows", end - start),
             Slice::Cut { axis: 1, start, end } => ("columns", end - start),
             Slice::Cut { start, end, .. } => ("elements", end - start),
+            Slice::Positions(share) => ("one position in", share.of()),
         })
         .collect();
     let mut text: Vec<String> = Vec::new();

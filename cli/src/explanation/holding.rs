@@ -4,7 +4,7 @@ use super::alternatives::Alternative;
 use super::solver::Solver;
 use crate::outcome::Failure;
 use sailplan_codegen::{Plan, Resident, SailPlan, Slice, tensor_name};
-use sailplan_ir::{Demand, Partition, Placement, Role, SailId};
+use sailplan_ir::{Demand, Partition, Placement, PositionShare, Role, SailId};
 use serde::Serialize;
 
 /// A tensor on the cards of one stage.
@@ -27,6 +27,9 @@ pub(crate) struct Held {
     pub(crate) sail: SailId,
     /// Elements `start..end` along the axis; none is all.
     pub(crate) elements: Option<[u64; 2]>,
+    /// Of a cache, which positions; none is all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) positions: Option<PositionShare>,
     /// Of one layer.
     pub(crate) bytes: u64,
 }
@@ -46,11 +49,12 @@ pub(super) fn holdings(plan: &Plan, tensor: &str) -> Vec<Holding> {
 
 fn add(all: &mut Vec<Holding>, sail: &SailPlan, resident: &Resident, tensor: &str) {
     let layers = resident.layers.as_ref().map(|layers| [layers.0.start, layers.0.end.saturating_sub(1)]);
-    let (axis, elements) = match resident.slice {
-        Slice::Whole => (None, None),
-        Slice::Cut { axis, start, end } => (Some(axis), Some([start, end])),
+    let (axis, elements, positions) = match resident.slice {
+        Slice::Whole => (None, None, None),
+        Slice::Cut { axis, start, end } => (Some(axis), Some([start, end]), None),
+        Slice::Positions(share) => (Some(0), None, Some(share)),
     };
-    let part = Held { sail: sail.sail, elements, bytes: resident.bytes.0 };
+    let part = Held { sail: sail.sail, elements, positions, bytes: resident.bytes.0 };
     let key = (sail.stage, layers, axis, resident.streamed);
     match all.iter_mut().find(|held| (held.stage, held.layers, held.axis, held.streamed) == key) {
         Some(held) => held.parts.push(part),

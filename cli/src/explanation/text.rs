@@ -104,6 +104,9 @@ fn shares(held: &Holding) -> String {
         let sails: Vec<SailId> = held.parts.iter().map(|part| part.sail).collect();
         return format!("whole on {}{layers}{from}", names(&sails));
     };
+    if let Some(share) = held.parts.first().and_then(|part| part.positions) {
+        return format!("positions in turns on {} Sails{layers}", share.of());
+    }
     let size = |part: &Held| part.elements.map_or(0, |[start, end]| end - start);
     let runs = held.parts.chunk_by(|a, b| size(a) == size(b));
     let sizes: Vec<String> = runs.map(|run| format!("{} x {}", size(&run[0]), run.len())).collect();
@@ -114,7 +117,8 @@ fn shares(held: &Holding) -> String {
 fn cards(text: &mut String, held: &Holding) {
     let _ = writeln!(text, "  stage {:<3} {}", held.stage, shares(held));
     for part in &held.parts {
-        let elements = part.elements.map_or_else(|| "all".to_owned(), |[start, end]| format!("{start}..{end}"));
+        let all = || part.positions.map_or_else(|| "all".to_owned(), |share| share.to_string());
+        let elements = part.elements.map_or_else(all, |[start, end]| format!("{start}..{end}"));
         let each = if held.layers.is_some() { " a layer" } else { "" };
         let _ = writeln!(text, "    {:<8} {elements:<16} {}{each}", part.sail.to_string(), Bytes(part.bytes));
     }

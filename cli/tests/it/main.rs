@@ -7,6 +7,7 @@ mod calibration;
 mod case_studies;
 mod ci;
 mod commands;
+mod context;
 mod determinism;
 mod diff;
 mod explain;

@@ -127,7 +127,7 @@ fn cut_axes(plan: &Plan, part: &str) -> BTreeSet<u8> {
     weights
         .filter_map(|weight| match weight.slice {
             Slice::Cut { axis, .. } => Some(axis),
-            Slice::Whole => None,
+            Slice::Whole | Slice::Positions(_) => None,
         })
         .collect()
 }

@@ -12,16 +12,16 @@ use serde::Deserialize;
 
 /// llama.cpp's logits for a prompt and greedy steps; one row a position.
 #[derive(Deserialize)]
-struct Golden {
-    prompt_tokens: Vec<u32>,
-    greedy_tokens: Vec<u32>,
-    logits: Vec<Vec<f32>>,
+pub(crate) struct Golden {
+    pub(crate) prompt_tokens: Vec<u32>,
+    pub(crate) greedy_tokens: Vec<u32>,
+    pub(crate) logits: Vec<Vec<f32>>,
 }
 
 const NAMES: [&str; 6] =
     ["tiny-gqa-f32", "tiny-gqa-q4_0", "tiny-gqa-q4_k", "tiny-gqa-q8_0", "tiny-mha-q4_0", "tiny-spm-q8_0"];
 
-fn logits(name: &str) -> Golden {
+pub(crate) fn logits(name: &str) -> Golden {
     let path = format!("{}/tests/data/{name}.logits.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }

@@ -155,6 +155,7 @@ impl Body<'_> {
                 Layout::Sharded(_) if matches!(buffer.rows, Dim::Part(_)) => ".rows",
                 Layout::Sharded(_) => ".part",
                 Layout::Dispatched | Layout::Routed => ".routed",
+                Layout::Unmerged => ".softmax",
                 _ => "",
             };
             format!("{}.{}{part}", local.names.class, local.names.tensors[made.tensor.index()])
@@ -206,7 +207,12 @@ impl Lower<'_> {
                 out.push(self.copy(made.tensor, (operand(), name), Picoseconds(0)));
                 out.push(self.collective(index)?);
             }
-            Action::AllGather | Action::AllReduce | Action::ReduceScatter | Action::Dispatch | Action::Combine => {
+            Action::AllGather
+            | Action::AllReduce
+            | Action::ReduceScatter
+            | Action::MergeScatter
+            | Action::Dispatch
+            | Action::Combine => {
                 out.push(self.collective(index)?);
             }
             Action::Collect => out.extend(self.collect(index)),
@@ -273,11 +279,17 @@ impl Lower<'_> {
             CollectiveKind::ReduceScatter | CollectiveKind::Combine => Some(made.layout),
             CollectiveKind::AllReduce | CollectiveKind::Broadcast => None,
         };
-        let elements = self.local.template()[made.tensor].elements(self.local.view.limit);
+        let template = self.local.template();
+        let mut elements = template[made.tensor].elements(self.local.view.limit);
+        let mut op = (kind != CollectiveKind::AllGather).then_some(ReduceOp::Sum);
+        if made.action == Action::MergeScatter {
+            elements = template.unmerged(made.tensor, elements);
+            op = Some(self.merge(made.tensor)?);
+        }
         let in_place = kind == CollectiveKind::AllReduce;
         Ok(Instruction::Collective {
             kind,
-            op: (!matches!(kind, CollectiveKind::AllGather | CollectiveKind::Dispatch)).then_some(ReduceOp::Sum),
+            op,
             group: self.group.to_vec(),
             algorithm: self.prices[index].algorithm.unwrap_or(Algorithm::Ring),
             buffer: self.names[if in_place { index } else { from }].clone(),
@@ -295,6 +307,16 @@ impl Lower<'_> {
         let used = self.local.template().routing(gates)?.used;
         let experts = self.parts(gates, Layout::Sharded(1));
         Some(Gated { gates: self.names[index].clone(), used, experts })
+    }
+
+    /// How softmaxes are merged that an operator makes.
+    fn merge(&self, tensor: TensorId) -> Result<ReduceOp, Diagnostic> {
+        let template = self.local.template();
+        let op = template.producer(tensor).map(|node| template[node].op);
+        match op.and_then(|op| Some((op, op.row().merge?.1))) {
+            Some((op, letter)) => Ok(ReduceOp::Merge { head_dim: op.atom(letter) as u32 }),
+            None => Err(Diagnostic::new(format!("nothing merges `{}`", template[tensor].name))),
+        }
     }
 
     /// A whole value goes up from rank 0, a sharded one from every rank that has some of it.

@@ -84,6 +84,9 @@ fn choice_problem(class: &LayerClass, domains: &Domains, choice: &Choice, ranks:
             && match lead {
                 Some((lead, Some(dealt))) => *partition == dealt.covering(domains.units(lead), domains.units(domain)),
                 Some((_, None)) => false,
+                None if domains.is_positions(domain) => {
+                    *partition == Partition::balanced(domains.units(domain), 1, ranks)
+                }
                 None => end(partition) == domains.units(domain) && partition.disjoint(),
             }
     };
@@ -128,6 +131,7 @@ fn program_problem(
             && made.layout != Layout::Whole
             && matches!(tensor.role, Role::Input | Role::Tokens);
         let by_rows = domains.is_rows(domains.domain(made.tensor, 0)) && made.action != Action::Leaf;
+        let by_rows = by_rows || domains.is_positions(domains.domain(made.tensor, 0));
         let cut_rows = made.layout == Layout::Sharded(0) && tensor.role != Role::Weight && !by_rows;
         let deep = tensor.axes.len() > 2 && tensor.role != Role::Weight;
         if sharded_input || cut_rows || deep {
@@ -144,7 +148,7 @@ pub(crate) fn collective(action: Action) -> Option<CollectiveKind> {
     match action {
         Action::AllGather => Some(CollectiveKind::AllGather),
         Action::AllReduce => Some(CollectiveKind::AllReduce),
-        Action::ReduceScatter => Some(CollectiveKind::ReduceScatter),
+        Action::ReduceScatter | Action::MergeScatter => Some(CollectiveKind::ReduceScatter),
         Action::Dispatch => Some(CollectiveKind::Dispatch),
         Action::Combine => Some(CollectiveKind::Combine),
         _ => None,

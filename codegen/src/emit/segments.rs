@@ -65,6 +65,9 @@ impl<'a> Local<'a> {
 
     /// A cut that leaves everything is no cut.
     pub(crate) fn slice(&self, tensor: TensorId, layout: Layout) -> Slice {
+        if let Some(share) = self.view.positions(tensor, layout) {
+            return Slice::Positions(share);
+        }
         match self.view.share(tensor, layout) {
             Some((axis, share))
                 if self.template()[tensor].axes[usize::from(axis)] != Dim::Fixed(share.end - share.start) =>

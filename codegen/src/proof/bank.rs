@@ -90,6 +90,7 @@ impl<'a> Bank<'a> {
             Head::ReduceScatter(axis) => Does::Key(Key::ReduceScatter(*axis)),
             Head::Dispatch => Does::Key(Key::Dispatch),
             Head::Combine => Does::Key(Key::Combine),
+            Head::MergeScatter(axis) => Does::Key(Key::MergeScatter(*axis)),
             Head::Collect(axis) => Does::Key(Key::Collect(*axis)),
         };
         self.add(does, term.operands.iter().map(|&operand| known[operand as usize]).collect())
@@ -141,6 +142,7 @@ impl<'a> Bank<'a> {
             (Key::AllGather(axis), Layout::Sharded(cut)) if axis == cut => Layout::Whole,
             (Key::AllReduce, Layout::Partial) => Layout::Whole,
             (Key::ReduceScatter(axis), Layout::Partial) if self.can_be_cut(operand, axis) => Layout::Sharded(axis),
+            (Key::MergeScatter(axis), Layout::Unmerged) if self.can_be_cut(operand, axis) => Layout::Sharded(axis),
             (Key::Collect(None), Layout::Whole) => Layout::Host,
             (Key::Collect(Some(axis)), Layout::Sharded(cut)) if axis == cut => Layout::Host,
             (key, layout) => return Err(format!("{key} of what is {layout} makes nothing")),
@@ -236,6 +238,7 @@ impl<'a> Bank<'a> {
             Action::ReduceScatter => Key::ReduceScatter(to?),
             Action::Dispatch => Key::Dispatch,
             Action::Combine => Key::Combine,
+            Action::MergeScatter => Key::MergeScatter(to?),
             Action::Collect => Key::Collect(from),
         };
         Ok(Some(Does::Key(key)))

@@ -142,13 +142,13 @@ fn holds(bank: &Bank<'_>, equation: &Equation, left: Id, right: Id) -> Result<()
             return Err(format!("the term is not the {side} side of `{}`: {pattern}", equation.name));
         }
     }
-    let Condition { whole, cut } = &equation.condition;
+    let Condition { whole, cuts } = &equation.condition;
     let is_whole = |place: &usize| {
         bound.get(&Variable::Operand(*place)).is_some_and(|&term| bank.fact(term).layout == Layout::Whole)
     };
     let is_cut =
-        cut.is_none_or(|(variable, axis)| bound.get(&variable).is_some_and(|&term| bank.can_be_cut(term, axis)));
-    if whole.iter().all(is_whole) && is_cut {
+        |(variable, axis): &(Variable, u8)| bound.get(variable).is_some_and(|&term| bank.can_be_cut(term, *axis));
+    if whole.iter().all(is_whole) && cuts.iter().all(is_cut) {
         return Ok(());
     }
     Err(format!("`{}` holds only {}", equation.name, equation.condition))
@@ -186,8 +186,8 @@ mod tests {
         let sum = bank.add(Does::Key(Key::Op(0)), vec![slice, slice]).unwrap();
         let variable = |place| Pattern::Variable(Variable::Operand(place));
         let side = Pattern::Term(Key::Op(0), vec![variable(0), variable(1)]);
-        let with = |whole: &[usize], cut| {
-            let condition = Condition { whole: whole.to_vec(), cut };
+        let with = |whole: &[usize], cut: Option<(Variable, u8)>| {
+            let condition = Condition { whole: whole.to_vec(), cuts: cut.into_iter().collect() };
             let name = "test".to_owned();
             holds(&bank, &Equation { name, left: side.clone(), right: side.clone(), condition }, sum, sum)
         };

@@ -53,6 +53,8 @@ pub(super) enum Key {
     Dispatch,
     /// And back.
     Combine,
+    /// Merge-scatter along an axis.
+    MergeScatter(u8),
     /// Collect, from one rank or along an axis.
     Collect(Option<u8>),
 }
@@ -62,8 +64,8 @@ pub(super) enum Key {
 pub(super) struct Condition {
     /// Operands that are whole.
     pub(super) whole: Vec<usize>,
-    /// A variable whose axis can be cut.
-    pub(super) cut: Option<(Variable, u8)>,
+    /// Variables whose axes can be cut.
+    pub(super) cuts: Vec<(Variable, u8)>,
 }
 
 /// The distinct operators of a class, in order of first use, fused ones last.
@@ -88,6 +90,7 @@ pub(super) fn equations(graph: &Graph) -> Vec<Equation> {
             let applied = Applied { row: op.row(), index: index as u16, arity };
             all.extend(op.row().split.chars().filter_map(|letter| applied.split(letter)));
             all.extend(op.row().contract.chars().filter_map(|letter| applied.contract(letter)));
+            all.extend(op.row().merge.and_then(|(letter, each)| applied.merge(letter, each)));
             all.extend(applied.linear());
         }
     }
@@ -133,12 +136,17 @@ impl Applied {
 
     /// The operator on slices of all operands that have the letter; the condition on the whole ones.
     fn sliced(&self, letter: char) -> Option<(Pattern, Condition)> {
-        let cut = (0..self.arity).find_map(|place| Some((Variable::Operand(place), self.axis(place, letter)?)))?;
+        let cuts = vec![self.cut(letter)?];
         let operand = |place: usize| match self.axis(place, letter) {
             Some(axis) => Pattern::of(Key::Slice(axis), Pattern::operand(place)),
             None => Pattern::operand(place),
         };
-        Some((self.term(operand), Condition { whole: (0..self.arity).collect(), cut: Some(cut) }))
+        Some((self.term(operand), Condition { whole: (0..self.arity).collect(), cuts }))
+    }
+
+    /// The first operand with a letter, and the axis.
+    fn cut(&self, letter: char) -> Option<(Variable, u8)> {
+        (0..self.arity).find_map(|place| Some((Variable::Operand(place), self.axis(place, letter)?)))
     }
 
     fn split(&self, letter: char) -> Option<Equation> {
@@ -156,6 +164,15 @@ impl Applied {
         Some(Equation { name, left: self.term(Pattern::operand), right, condition })
     }
 
+    fn merge(&self, letter: char, each: char) -> Option<Equation> {
+        let (sliced, mut condition) = self.sliced(letter)?;
+        condition.cuts.push(self.cut(each)?);
+        let axis = self.row.cut_axis(Operand::Output, each)? as u8;
+        let right = Pattern::of(Key::AllGather(axis), Pattern::of(Key::MergeScatter(axis), sliced));
+        let name = self.named("merge", Some(letter));
+        Some(Equation { name, left: self.term(Pattern::operand), right, condition })
+    }
+
     fn linear(&self) -> Option<Equation> {
         let in_sum = |place: usize| self.row.linear.contains(&place);
         let summed = |place: usize| match in_sum(place) {
@@ -167,7 +184,7 @@ impl Applied {
             name: self.named("linear", None),
             left: self.term(summed),
             right: Pattern::of(Key::AllReduce, self.term(Pattern::operand)),
-            condition: Condition { whole, cut: None },
+            condition: Condition { whole, cuts: Vec::new() },
         })
     }
 }
@@ -197,7 +214,7 @@ fn router(ops: &[Op], place: usize) -> Option<Equation> {
         name: format!("router route @{place}/1"),
         left: routed(logits(Pattern::operand(0))),
         right: routed(Pattern::of(Key::AllGather(0), logits(own))),
-        condition: Condition { whole: vec![0, 1], cut: Some((Variable::Operand(0), 0)) },
+        condition: Condition { whole: vec![0, 1], cuts: vec![(Variable::Operand(0), 0)] },
     })
 }
 
@@ -222,7 +239,7 @@ fn sent(ops: &[Op], place: usize) -> Option<Equation> {
 /// What slices and collectives along one axis are to each other.
 fn of_axis(axis: u8) -> [Equation; 4] {
     let any = || Pattern::Variable(Variable::Only);
-    let cut = Condition { whole: Vec::new(), cut: Some((Variable::Only, axis)) };
+    let cut = Condition { whole: Vec::new(), cuts: vec![(Variable::Only, axis)] };
     let equation =
         |kind: &str, left, right, condition| Equation { name: format!("{kind} {axis}"), left, right, condition };
     let (slice, gather, scatter) = (Key::Slice(axis), Key::AllGather(axis), Key::ReduceScatter(axis));
@@ -266,6 +283,7 @@ impl fmt::Display for Key {
             Self::ReduceScatter(axis) => write!(f, "reduce-scatter.{axis}"),
             Self::Dispatch => f.write_str("dispatch"),
             Self::Combine => f.write_str("combine"),
+            Self::MergeScatter(axis) => write!(f, "merge-scatter.{axis}"),
             Self::Collect(None) => f.write_str("collect"),
             Self::Collect(Some(axis)) => write!(f, "collect.{axis}"),
         }
@@ -288,14 +306,14 @@ impl fmt::Display for Pattern {
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole: Vec<String> = self.whole.iter().map(|place| Variable::Operand(*place).to_string()).collect();
-        match (whole.as_slice(), self.cut) {
-            ([], None) => f.write_str("always"),
-            ([], Some((variable, axis))) => write!(f, "if axis {axis} of {variable} can be cut"),
-            (_, None) => write!(f, "if whole: {}", whole.join(", ")),
-            ([one], Some((_, axis))) => write!(f, "if {one} is whole and its axis {axis} can be cut"),
-            ([first, .., last], Some((variable, axis))) => {
-                write!(f, "if {first} to {last} are whole and axis {axis} of {variable} can be cut")
-            }
+        let cuts: Vec<String> = self.cuts.iter().map(|(variable, axis)| format!("axis {axis} of {variable}")).collect();
+        let cuts = cuts.join(" and ");
+        match (whole.as_slice(), self.cuts.as_slice()) {
+            ([], []) => f.write_str("always"),
+            ([], _) => write!(f, "if {cuts} can be cut"),
+            (_, []) => write!(f, "if whole: {}", whole.join(", ")),
+            ([one], [(_, axis), ..]) => write!(f, "if {one} is whole and its axis {axis} can be cut"),
+            ([first, .., last], _) => write!(f, "if {first} to {last} are whole and {cuts} can be cut"),
         }
     }
 }

@@ -167,6 +167,7 @@ fn head(text: &str) -> Option<Head> {
                 "slice" => Head::Slice(axis),
                 "all-gather" => Head::AllGather(axis),
                 "reduce-scatter" => Head::ReduceScatter(axis),
+                "merge-scatter" => Head::MergeScatter(axis),
                 "collect" => Head::Collect(Some(axis)),
                 _ => return None,
             })

@@ -2,7 +2,7 @@
 
 use super::arena::Writers;
 use super::fused;
-use super::holdings::{Holding, Holdings};
+use super::holdings::{Cut, Holding, Holdings};
 use super::kernel;
 use super::model::{Logical, Read};
 use super::script::{Meeting, Operand, Out, Place, Script, Step};
@@ -146,10 +146,13 @@ impl<'a> Card<'a> {
         let place = self.place(buffer);
         let tensor = logical.tensor(value);
         let size = width(logical, value);
-        let columns = value.held.span(size).map_or(size, Span::len);
+        let columns = match value.held {
+            Held::Unmerged(_) => logical.unmerged(value, size),
+            held => held.span(size).map_or(size, Span::len),
+        };
         let rows = match (value.held, tensor.axes.first()) {
             (Held::Rows(share), Some(Dim::Tokens)) => Some(Dim::Part(share)),
-            (Held::Rows(_), _) => None,
+            (Held::Rows(_) | Held::Positions(_), _) => None,
             (_, all) => all.copied(),
         };
         if rows != Some(place.rows) || columns != place.columns || tensor.dtype != place.dtype {
@@ -170,7 +173,8 @@ impl<'a> Card<'a> {
                 _ => Err(format!("cuts rows {share} out of {} {}", value.held, logical.name(value))),
             };
         }
-        let held = value.held.span(size).ok_or("cuts a partial sum, or a part of the rows")?;
+        let held =
+            value.held.span(size).ok_or("cuts a partial sum, a part of the rows, or a softmax that is not merged")?;
         if columns.start > columns.end || columns.end > held.len() {
             return Err(format!("cuts columns {}..{} of {}", columns.start, columns.end, held.len()));
         }
@@ -182,8 +186,10 @@ impl<'a> Card<'a> {
         let value = self.read(buffer)?;
         let last = logical.segments.len() as u32 - 1;
         let output = logical.classes[logical.segments[last as usize].class].output;
-        let span =
-            value.held.span(width(logical, value)).ok_or("gives the host a partial sum, or a part of the rows")?;
+        let span = value
+            .held
+            .span(width(logical, value))
+            .ok_or("gives the host a partial sum, a part of the rows, or a softmax that is not merged")?;
         if !value.same_tensor(Value::whole(last, output)) {
             return Err(format!("gives the host {}, not the logits", logical.name(value)));
         }
@@ -274,10 +280,11 @@ impl<'a> Card<'a> {
         let global = holding.tensors[place];
         let known = &logical.tensors[global as usize];
         let size = |axis: u8| known.dims.get(usize::from(axis)).and_then(|dim| dim.fixed());
-        let part = holding
-            .cut
-            .filter(|(axis, span)| size(*axis) != Some(span.len()))
-            .map_or(kernel::Part::Whole, |(axis, span)| kernel::Part::Cut(usize::from(axis), span));
+        let part = match holding.cut {
+            Some(Cut::Axis(axis, span)) if size(axis) != Some(span.len()) => kernel::Part::Cut(usize::from(axis), span),
+            Some(Cut::Positions(share)) => kernel::Part::Positions(share),
+            _ => kernel::Part::Whole,
+        };
         if let Some(streamed) = holding.shard(place)
             && !self.staged.intact(streamed)
         {

@@ -51,6 +51,8 @@ pub(crate) fn part(logical: &Logical, value: Value) -> Part {
         Held::Partial(sums) => Part::Partial(sums),
         Held::Dispatched(taken) => Part::Dispatched(taken),
         Held::Routed(_) => Part::Routed,
+        Held::Positions(share) => Part::Positions(share),
+        Held::Unmerged(_) => Part::Unmerged,
     }
 }
 

@@ -5,7 +5,7 @@ use super::value::Span;
 use super::{Logical, MAX_EXPANDED, arena, problem};
 use crate::shard::shard_bytes;
 use crate::{Memory, Plan, Resident, SailPlan, Slice, in_layer, tensor_name};
-use sailplan_ir::{Bytes, Diagnostics, Dim, Role, SailKind};
+use sailplan_ir::{Bytes, Diagnostics, Dim, PositionShare, Role, SailKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
@@ -25,10 +25,19 @@ pub(crate) struct Holding {
     pub(crate) cache: bool,
     /// For each layer, the tensor of the model.
     pub(crate) tensors: Vec<u32>,
-    /// The axis that is cut.
-    pub(crate) cut: Option<(u8, Span)>,
+    /// How it is cut.
+    pub(crate) cut: Option<Cut>,
     /// Of a streamed weight: where its layers' shards lie, and the first one's number among all shards of the card.
     pub(crate) streamed: Option<arena::Extent>,
+}
+
+/// Which part of a tensor a resident is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Elements along an axis.
+    Axis(u8, Span),
+    /// Positions of a cache.
+    Positions(PositionShare),
 }
 
 impl Holding {
@@ -49,7 +58,8 @@ pub(crate) fn all<'a>(
     let mut all = Vec::new();
     let mut names = Names::default();
     for (sail, kind) in plan.sails.iter().zip(kinds) {
-        let mut card = Card { plan, sail, kind, logical, found: Vec::new(), expanded: BTreeSet::new() };
+        let mut card =
+            Card { plan, sail, kind, logical, found: Vec::new(), expanded: BTreeSet::new(), caches: BTreeSet::new() };
         all.push(card.holdings(&mut left, &mut names));
         card.memory();
         problems.0.extend(card.found.into_iter().map(|(place, message)| problem(place, message)));
@@ -68,6 +78,8 @@ struct Card<'a, 'b> {
     found: Vec<(String, String)>,
     /// Numbers of the names of all residents, layer by layer.
     expanded: BTreeSet<u32>,
+    /// Caches that are held.
+    caches: BTreeSet<u32>,
 }
 
 /// What residents are called layer by layer, for all cards: most hold the same.
@@ -168,6 +180,10 @@ impl<'a> Card<'a, '_> {
             if !self.expanded.insert(*name) {
                 return Err("is a name that another resident has".to_owned());
             }
+            // Otherwise one program might fill one and the other read the other.
+            if cache && !self.caches.insert(tensor) {
+                return Err("is a cache that the Sail holds already".to_owned());
+            }
             holding.tensors.push(tensor);
             let extent = extent(resident, place, arena).ok_or("lies outside its arena")?;
             extents.push((extent.0, extent.1, number));
@@ -191,7 +207,7 @@ impl<'a> Card<'a, '_> {
             && cache
             && known.dims.get(usize::from(axis)).is_none_or(|dim| *dim == Dim::Context)
         {
-            return Err("is a cache cut along its positions".to_owned());
+            return Err("is a cache cut along its positions, which are dealt in turns".to_owned());
         }
         let context = self.plan.request.decode_limit().context;
         match shard_bytes(&known.dims, known.dtype, resident.slice, context) {
@@ -228,10 +244,11 @@ impl<'a> Card<'a, '_> {
     }
 }
 
-fn cut(slice: Slice) -> Option<(u8, Span)> {
+fn cut(slice: Slice) -> Option<Cut> {
     match slice {
         Slice::Whole => None,
-        Slice::Cut { axis, start, end } => Some((axis, Span { start, end })),
+        Slice::Cut { axis, start, end } => Some(Cut::Axis(axis, Span { start, end })),
+        Slice::Positions(share) => Some(Cut::Positions(share)),
     }
 }
 

@@ -134,7 +134,8 @@ impl<'a> Look<'a, '_, '_> {
         if !kind.algorithms().contains(&algorithm) {
             return Err(format!("{algorithm} does no {kind}"));
         }
-        if op != adds.then_some(ReduceOp::Sum) {
+        let merges = matches!(op, Some(ReduceOp::Merge { .. })) && *kind == CollectiveKind::ReduceScatter && !by_rows;
+        if op != adds.then_some(ReduceOp::Sum) && !merges {
             return Err(format!("{kind} with op {op:?}, where {:?} is meant", adds.then_some(ReduceOp::Sum)));
         }
         let counts = (parts.len(), gate.map_or(0, |gate| gate.experts.len()));
@@ -164,7 +165,8 @@ impl<'a> Look<'a, '_, '_> {
         let rank = own.iter().position(|sail| *sail == self.reader.sail.sail).ok_or("this Sail is not in the group")?;
         let gathers = matches!(meeting.kind, CollectiveKind::AllGather | CollectiveKind::Dispatch);
         let (part, whole) = if gathers { (from, into) } else { (into, from) };
-        let all = meeting.parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part));
+        let wide = |part: u64| meeting.op.map_or(Some(part), |op| op.operand_columns(part));
+        let all = meeting.parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(wide(*part)?));
         let share = |rank: usize| RowShare::among(meeting.parts, rank);
         let fits = match meeting.kind {
             CollectiveKind::AllReduce | CollectiveKind::Broadcast => from.rows == into.rows,
@@ -191,7 +193,7 @@ impl<'a> Look<'a, '_, '_> {
             Some(_) if meeting.by_rows => {
                 share(index).map_or(0, |share| share.most(rows).saturating_mul(whole.columns))
             }
-            Some(columns) => rows.saturating_mul(*columns),
+            Some(columns) => rows.saturating_mul(wide(*columns).unwrap_or(0)),
             None => {
                 let even = even_chunk(elements, own.len(), index);
                 even.end - even.start

@@ -4,8 +4,8 @@
 //! how many atoms of the covered letter lie before the first that the operands have.
 
 use super::value::{Held, Span, Sums, Taken, Terms};
-use super::{routed, rows};
-use sailplan_ir::{Graph, Node, Operand, RowShare, TensorId};
+use super::{positions, routed, rows};
+use sailplan_ir::{Graph, Node, Operand, PositionShare, RowShare, TensorId};
 
 /// How one operand is held.
 #[derive(Clone, Copy)]
@@ -20,6 +20,10 @@ pub(crate) enum Part {
     Dispatched(Taken),
     /// What experts made of rows that were sent to them.
     Routed,
+    /// Of a cache, some positions.
+    Positions(PositionShare),
+    /// A softmax over some positions.
+    Unmerged,
 }
 
 /// A letter with the part of it that an operand has, in atoms.
@@ -45,6 +49,13 @@ pub(crate) fn result(
     }
     if parts.iter().any(|part| matches!(part, Part::Partial(..))) {
         return partial(node, parts);
+    }
+    if parts.iter().any(|part| matches!(part, Part::Unmerged)) {
+        return Err(format!("{} reads a softmax that is not merged", row.name));
+    }
+    let positions = |part: &Part| if let Part::Positions(share) = part { Some(*share) } else { None };
+    if let Some(share) = parts.iter().find_map(positions) {
+        return positions::result(node, skip, (share, parts));
     }
     let share = |part: &Part| if let Part::Rows(share) = part { Some(*share) } else { None };
     if let Some(share) = parts.iter().find_map(share) {

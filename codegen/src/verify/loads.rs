@@ -1,9 +1,8 @@
 //! Every weight that stays on a card gets there once: load steps name weights of their card, and what one card hands on another takes,
 //! in the same order, without waiting in a circle.
 
-use super::holdings::{Holding, Holdings};
+use super::holdings::{Cut, Holding, Holdings};
 use super::problem;
-use super::value::Span;
 use crate::{Load, Plan};
 use sailplan_ir::{Diagnostics, SailId};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,7 +24,7 @@ pub(crate) fn problems(plan: &Plan, held: &[Holdings<'_>]) -> Diagnostics {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Content<'a> {
     tensors: &'a [u32],
-    cut: Option<(u8, Span)>,
+    cut: Option<Cut>,
 }
 
 struct Step<'a> {

@@ -155,7 +155,7 @@ impl<'a> Machine<'a> {
             Step::Send { peer, buffer, tag } => {
                 let value = (card.read(*buffer)?, card.shape(*buffer));
                 if !value.0.held.stands_alone() {
-                    return Err("sends a partial sum".to_owned());
+                    return Err("sends a partial sum, or a softmax that is not merged".to_owned());
                 }
                 let (key, replica) = ((card.sail.sail, *peer, *tag), card.sail.replica);
                 if self.index.get(peer).is_some_and(|&other| self.cards[other].sail.replica != replica) {

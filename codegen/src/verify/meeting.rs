@@ -2,9 +2,11 @@
 
 use super::card::width;
 use super::machine::Machine;
+use super::positions;
 use super::script::Meeting;
 use super::value::{Held, Span, Sums, Value, tile_in_order};
-use sailplan_ir::{CollectiveKind, RowShare};
+use crate::ReduceOp;
+use sailplan_ir::{CollectiveKind, PositionShare, RowShare};
 
 impl Machine<'_> {
     /// Carries out the collective that all cards of a group stand before.
@@ -36,7 +38,7 @@ impl Machine<'_> {
     fn broadcast(&mut self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<(), String> {
         let value = self.cards[group[0]].read(meetings[0].from)?;
         if !value.held.stands_alone() {
-            return Err("broadcasts a partial sum".to_owned());
+            return Err("broadcasts a partial sum, or a softmax that is not merged".to_owned());
         }
         if group.iter().zip(meetings).all(|(&card, meeting)| self.cards[card].holds(meeting.from, value)) {
             return Err("changes nothing: all hold the value already".to_owned());
@@ -80,6 +82,10 @@ impl Machine<'_> {
 
     fn reduce(&mut self, group: &[usize], meetings: &[&Meeting<'_>]) -> Result<(), String> {
         let values = self.values(group, meetings)?;
+        if let Some(ReduceOp::Merge { head_dim }) = meetings[0].op {
+            self.merged(&values, head_dim)?;
+            return self.scatter(group, meetings, values[0]);
+        }
         let sums = |value: &Value| match value.held {
             Held::Partial(sums) => Some(sums),
             _ => None,
@@ -97,7 +103,29 @@ impl Machine<'_> {
             let kept = |rank| RowShare::among(meetings[0].parts, rank).map_or(Held::Whole, Held::Rows);
             return self.put_each(group, meetings, |rank| values[0].with(kept(rank)));
         }
+        self.scatter(group, meetings, values[0])
+    }
+
+    /// Whether these are softmaxes over all positions, each once, of heads of this size.
+    fn merged(&self, values: &[Value], head_dim: u32) -> Result<(), String> {
+        let share = |value: &Value| if let Held::Unmerged(share) = value.held { Some(share) } else { None };
+        let name = || self.logical().name(values[0]);
+        let shares: Option<Vec<PositionShare>> = values.iter().map(share).collect();
+        let shares = shares.ok_or_else(|| format!("merges {}, which is no softmax over some positions", name()))?;
         let width = width(self.logical(), values[0]);
+        if !positions::complete(shares) {
+            return Err(format!("the group has not all positions of {} once", name()));
+        }
+        let merge = ReduceOp::Merge { head_dim };
+        if merge.operand_columns(width) != Some(self.logical().unmerged(values[0], width)) {
+            return Err(format!("merges heads of {head_dim} elements, which are not those of {}", name()));
+        }
+        Ok(())
+    }
+
+    /// Each card keeps its columns of the result.
+    fn scatter(&mut self, group: &[usize], meetings: &[&Meeting<'_>], value: Value) -> Result<(), String> {
+        let width = width(self.logical(), value);
         let mut end = 0_u64;
         let mut kept = Vec::new();
         for &part in meetings[0].parts {
@@ -105,7 +133,7 @@ impl Machine<'_> {
             end = start.saturating_add(part);
             kept.push(Held::columns(Span { start, end }, width));
         }
-        self.put_each(group, meetings, |rank| values[0].with(kept[rank]))
+        self.put_each(group, meetings, |rank| value.with(kept[rank]))
     }
 
     pub(crate) fn put_each(

@@ -8,7 +8,7 @@
 //!    The pins that the plan names are kept.
 //! 4. Every instruction stands for itself: its names exist, its sizes are right, its collective can be done.
 //! 5. Both programs of all cards are run together over abstract values. Each buffer holds a logical tensor, whole, cut along
-//!    columns or rows, or as a partial sum; an instruction is legal when the model has an operator that makes its result from
+//!    columns or rows, as a partial sum, or as a softmax over some positions; an instruction is legal when the model has an operator that makes its result from
 //!    its operands; a streamed weight is one of them while the layer's own shard is in its place. Layers in which a group would
 //!    do once more what it just did are not run. In the end the host has all logits, once from each replica, and no value went
 //!    from one replica to another.
@@ -24,6 +24,7 @@ mod machine;
 mod meeting;
 mod model;
 mod pins;
+mod positions;
 mod roster;
 mod routed;
 mod rows;

@@ -197,6 +197,12 @@ impl Logical {
         &self.classes[self.segments[value.segment as usize].class].graph.tensors[value.tensor as usize]
     }
 
+    /// Columns of a softmax over some positions, where the value that it is merged to has so many.
+    pub(crate) fn unmerged(&self, value: Value, columns: u64) -> u64 {
+        let class = &self.classes[self.segments[value.segment as usize].class];
+        class.graph.unmerged(TensorId(value.tensor), columns)
+    }
+
     /// The tensor's name with the layer it belongs to.
     pub(crate) fn name(&self, value: Value) -> String {
         let name = &self.tensor(value).name;

@@ -6,6 +6,7 @@ use super::kernel::Part;
 use super::model::{Logical, Read};
 use super::script::{Operand, Out, Step};
 use super::value::{Held, Value};
+use crate::ReduceOp;
 use sailplan_ir::{Action, CollectiveKind, Layout, Node, Op};
 use std::collections::BTreeMap;
 
@@ -78,6 +79,9 @@ impl Trace {
                 let action = match meeting.kind {
                     CollectiveKind::AllReduce => Action::AllReduce,
                     CollectiveKind::AllGather => Action::AllGather,
+                    CollectiveKind::ReduceScatter if matches!(meeting.op, Some(ReduceOp::Merge { .. })) => {
+                        Action::MergeScatter
+                    }
                     CollectiveKind::ReduceScatter => Action::ReduceScatter,
                     CollectiveKind::Dispatch => Action::Dispatch,
                     CollectiveKind::Combine => Action::Combine,
@@ -196,6 +200,8 @@ fn written(logical: &Logical, card: &Card<'_>, buffer: usize) -> Result<((u32, u
         Held::Partial(_) => Layout::Partial,
         Held::Dispatched(_) => Layout::Dispatched,
         Held::Routed(_) => Layout::Routed,
+        Held::Unmerged(_) => Layout::Unmerged,
+        Held::Positions(_) => Layout::Sharded(0),
     };
     Ok(((value.segment, value.tensor), layout))
 }
@@ -208,6 +214,8 @@ fn in_part(part: Part) -> Layout {
         Part::Partial(_) => Layout::Partial,
         Part::Dispatched(_) => Layout::Dispatched,
         Part::Routed => Layout::Routed,
+        Part::Unmerged => Layout::Unmerged,
+        Part::Positions(_) => Layout::Sharded(0),
     }
 }
 

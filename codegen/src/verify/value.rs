@@ -1,6 +1,7 @@
-//! What a buffer holds: a logical tensor of one segment, whole, cut along its columns or its rows, or as a partial sum.
+//! What a buffer holds: a logical tensor of one segment, whole, cut along its columns or its rows, as a partial sum, or
+//! as a softmax over some positions.
 
-use sailplan_ir::RowShare;
+use sailplan_ir::{PositionShare, RowShare};
 use std::fmt;
 
 /// A value of the abstract machine.
@@ -29,6 +30,10 @@ pub(crate) enum Held {
     /// What these experts made of the rows that were sent to them: a contribution to its sum over all experts, zero in rows that
     /// take none of them.
     Routed(Taken),
+    /// Of a cache, these positions.
+    Positions(PositionShare),
+    /// The softmax over these positions, from which it is merged.
+    Unmerged(PositionShare),
 }
 
 /// Rows that take some of a mixture's experts.
@@ -136,18 +141,23 @@ impl Held {
         if span == Span::of(size) { Self::Whole } else { Self::Cut(span) }
     }
 
-    /// The columns held of `size`; `None` for a part of the rows and for a partial sum.
+    /// The columns held of `size`; `None` for a part of the rows or the positions, and for what is to be added up or merged.
     pub(crate) fn span(self, size: u64) -> Option<Span> {
         match self {
             Self::Whole => Some(Span::of(size)),
             Self::Cut(span) => Some(span),
-            Self::Rows(_) | Self::Partial(_) | Self::Dispatched(_) | Self::Routed(_) => None,
+            Self::Rows(_)
+            | Self::Partial(_)
+            | Self::Dispatched(_)
+            | Self::Routed(_)
+            | Self::Positions(_)
+            | Self::Unmerged(_) => None,
         }
     }
 
     /// Whether it means something by itself, so that a card that is not of its group can be given it.
     pub(crate) fn stands_alone(self) -> bool {
-        !matches!(self, Self::Partial(_) | Self::Dispatched(_) | Self::Routed(_))
+        !matches!(self, Self::Partial(_) | Self::Unmerged(_) | Self::Dispatched(_) | Self::Routed(_))
     }
 }
 
@@ -216,6 +226,8 @@ impl fmt::Display for Held {
             Self::Rows(share) => write!(f, "rows {share} of"),
             Self::Dispatched(taken) => write!(f, "the rows for {taken} of"),
             Self::Routed(taken) => write!(f, "what {taken} add to"),
+            Self::Positions(share) => write!(f, "positions {share} of"),
+            Self::Unmerged(share) => write!(f, "the softmax over positions {share} of"),
             Self::Partial(sums) => {
                 let terms = |terms: &Terms| format!("{}..{} of {}", terms.span.start, terms.span.end, terms.size);
                 write!(f, "terms {} of", sums.terms().map(terms).collect::<Vec<_>>().join(" and "))

@@ -17,6 +17,8 @@ pub(crate) enum Style {
     Scatter,
     /// As `Scatter`, but by tokens, and norms of what is scattered too.
     Tokens,
+    /// As `Scatter`, but attention over a part of the context on each card, its softmaxes merged.
+    Context,
     /// Every matrix by output rows; results gathered.
     Gather,
     /// As `Reduce`, but whole experts on each card.
@@ -120,6 +122,7 @@ impl Build<'_> {
             (Layout::Routed, Layout::Sharded(0)) => {
                 return self.sent(Action::Combine, self.template.combined_by(tensor), (from, tensor, wanted));
             }
+            (Layout::Unmerged, Layout::Sharded(_)) => Action::MergeScatter,
             other => panic!("{other:?}"),
         };
         self.push(action, &[from], tensor, wanted)
@@ -153,7 +156,8 @@ impl Build<'_> {
             }
             Op::Add => {
                 let second = self.natural(node.inputs[1]);
-                let scattered = self.style == Style::Scatter && self.layout(second) == Layout::Partial;
+                let scatters = matches!(self.style, Style::Scatter | Style::Context);
+                let scattered = scatters && self.layout(second) == Layout::Partial;
                 let by_tokens = self.by_tokens() && self.is_cut(node.inputs[1]);
                 let layout = match (scattered, by_tokens) {
                     (true, _) => Layout::Sharded(1),
@@ -169,6 +173,13 @@ impl Build<'_> {
             Op::Experts { .. } => {
                 let layouts = self.experts();
                 node.inputs.iter().zip(layouts).map(|(&input, layout)| self.ensure(input, layout)).collect()
+            }
+            Op::KvAppend { .. } if self.style == Style::Context => {
+                vec![self.ensure(node.inputs[0], Layout::Sharded(0)), self.ensure(node.inputs[1], Layout::Whole)]
+            }
+            Op::Attention { .. } if self.style == Style::Context => {
+                let [query, key, value] = [0, 1, 2].map(|place| node.inputs[place]);
+                vec![self.ensure(query, Layout::Whole), self.natural(key), self.natural(value)]
             }
             Op::KvAppend { .. } => {
                 let new = self.natural(node.inputs[1]);
@@ -192,7 +203,9 @@ impl Build<'_> {
         use Layout::{Sharded, Whole};
         match self.style {
             Style::Whole => [Whole; 5],
-            Style::Reduce | Style::Scatter | Style::Tokens => [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)],
+            Style::Reduce | Style::Scatter | Style::Tokens | Style::Context => {
+                [Whole, Whole, Sharded(1), Sharded(1), Sharded(2)]
+            }
             Style::Gather => [Whole, Whole, Whole, Whole, Sharded(1)],
             Style::Sent => [Layout::Dispatched, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],
             Style::Experts | Style::Fused => [Whole, Sharded(1), Sharded(0), Sharded(0), Sharded(0)],

@@ -10,6 +10,7 @@ mod mutate;
 mod mutations;
 mod pins;
 mod placements;
+mod positions;
 mod proof;
 mod refusals;
 mod routed;

@@ -168,7 +168,7 @@ fn collective(instruction: &mut Instruction, names: &[String], sails: &[SailId],
     }
     match numbers.below(10) {
         0 => *kind = *numbers.pick(&[CollectiveKind::ALL.as_slice(), &CollectiveKind::ROUTED].concat()).unwrap(),
-        1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
+        1 => *op = other_reduce(*op, numbers),
         2 => group.reverse(),
         3 => drop(group.pop()),
         4 => group.push(numbers.pick(sails).copied().unwrap()),
@@ -178,6 +178,16 @@ fn collective(instruction: &mut Instruction, names: &[String], sails: &[SailId],
         8 if !parts.is_empty() => parts.rotate_left(1),
         _ => bytes.0 = numbers.near(bytes.0),
     }
+}
+
+fn other_reduce(op: Option<ReduceOp>, numbers: &mut Numbers) -> Option<ReduceOp> {
+    let other = match op {
+        Some(ReduceOp::Merge { head_dim }) => {
+            [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Merge { head_dim: head_dim * 2 }]
+        }
+        _ => [ReduceOp::Avg, ReduceOp::Max, ReduceOp::Min],
+    };
+    numbers.pick(&[None, Some(other[0]), Some(other[1]), Some(other[2])]).copied().flatten()
 }
 
 fn other_op(op: Op, numbers: &mut Numbers) -> Op {

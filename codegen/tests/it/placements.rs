@@ -41,13 +41,14 @@ pub(crate) fn plan_of(wanted: &str) -> Plan {
 /// Name, and stages of the model with experts.
 fn mixtures() -> Vec<(&'static str, Vec<Part>)> {
     use Algorithm::{Direct, OneShot, Ring};
-    use Style::{Experts, Gather, Reduce, Scatter, Sent, Tokens, Whole};
+    use Style::{Context, Experts, Gather, Reduce, Scatter, Sent, Tokens, Whole};
     vec![
         ("experts", vec![part(&[0, 1], 0..5, Experts, OneShot)]),
         ("experts cut", vec![part(&[1, 2, 0], 0..5, Reduce, Direct)]),
         ("experts on two stages", vec![part(&[0], 0..2, Whole, Ring), part(&[1, 3, 2], 2..5, Experts, Direct)]),
         ("experts sent rows", vec![part(&[1, 0, 2], 0..5, Sent, Direct)]),
         ("experts sent rows on a stage", vec![part(&[2], 0..2, Whole, Ring), part(&[0, 1], 2..5, Sent, Direct)]),
+        ("experts by context", vec![part(&[1, 0, 2], 0..5, Context, Ring)]),
         ("experts by rows", vec![part(&[1, 0, 2], 0..5, Tokens, Direct)]),
         ("experts gathered", vec![part(&[0, 1], 0..3, Gather, Ring), part(&[2, 3], 3..5, Scatter, Ring)]),
     ]
@@ -56,8 +57,9 @@ fn mixtures() -> Vec<(&'static str, Vec<Part>)> {
 /// Name, and stages of the model with what Llama has not.
 fn variants() -> Vec<(&'static str, Vec<Part>)> {
     use Algorithm::{Direct, OneShot, Ring};
-    use Style::{Fused, Gather, Reduce, Scatter, Tokens, Whole};
+    use Style::{Context, Fused, Gather, Reduce, Scatter, Tokens, Whole};
     vec![
+        ("variant by context", vec![part(&[1, 0, 2], 0..5, Context, Direct)]),
         ("variant by rows", vec![part(&[1, 0], 0..5, Tokens, Ring)]),
         ("variant reduced", vec![part(&[0, 1], 0..5, Reduce, OneShot)]),
         ("variant fused", vec![part(&[2, 0, 1], 0..5, Fused, Direct)]),
@@ -69,7 +71,7 @@ fn variants() -> Vec<(&'static str, Vec<Part>)> {
 /// Name, whether the head reads the embedding table, stages.
 fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
     use Algorithm::{Direct, OneShot, Ring};
-    use Style::{Fused, Gather, Reduce, Scatter, Tokens, Whole};
+    use Style::{Context, Fused, Gather, Reduce, Scatter, Tokens, Whole};
     let streamed = |part: Part| Part { streamed: true, ..part };
     let both = Part { styles: (Scatter, Reduce), ..part(&[0, 1], 0..5, Scatter, Ring) };
     vec![
@@ -82,6 +84,9 @@ fn cases() -> Vec<(&'static str, bool, Vec<Part>)> {
         ("rows", false, vec![part(&[0, 1], 0..5, Tokens, Ring)]),
         ("rows of three", true, vec![part(&[2, 0, 1], 0..5, Tokens, Direct)]),
         ("rows on one stage", false, vec![part(&[0], 0..2, Whole, Ring), part(&[3, 1, 2], 2..5, Tokens, Ring)]),
+        ("context", false, vec![part(&[0, 1], 0..5, Context, Ring)]),
+        ("context of three", true, vec![part(&[2, 0, 1], 0..5, Context, Direct)]),
+        ("context on one stage", false, vec![part(&[0], 0..2, Whole, Ring), part(&[3, 1, 2], 2..5, Context, Ring)]),
         ("tied", true, vec![part(&[0, 1], 0..5, Gather, Direct)]),
         ("pipeline", false, vec![part(&[0], 0..2, Whole, Ring), part(&[1, 2], 2..5, Reduce, Direct)]),
         ("streamed", false, vec![streamed(part(&[0, 1], 0..5, Reduce, Direct))]),

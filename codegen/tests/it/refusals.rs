@@ -13,8 +13,7 @@ fn refused(name: &str, change: impl Fn(&mut Plan), place: &str, words: &str) {
     let problems = plan.problems();
     let first = problems.0.first().expect("the plan must be refused");
     assert!(first.message.contains(words), "{problems}");
-    let at = first.place.as_ref().map(|place| place.at.clone());
-    assert_eq!(at, Some(At::Name(place.to_owned())), "{problems}");
+    assert_eq!(first.place.as_ref().map(|place| &place.at), Some(&At::Name(place.to_owned())), "{problems}");
     let text = read("p.ron", &write(&plan)).unwrap_err();
     assert!(text.0.iter().all(|problem| problem.place.as_ref().is_some_and(|place| place.file == "p.ron")), "{text}");
 }
@@ -454,9 +453,9 @@ fn all_problems_are_told_at_once() {
 }
 
 /// The kernel that makes gate, up and their activation in one, and its place in the body.
-fn fused(plan: &mut Plan) -> (&mut Op, &mut Vec<String>, &mut Vec<String>) {
+fn fused(plan: &mut Plan) -> (&mut Op, &mut Vec<String>, &mut Vec<String>, &mut u64) {
     match first(plan, 0, |instruction| op_is(instruction, "linear_swiglu")) {
-        Instruction::Kernel { op, inputs, weights, .. } => (op, inputs, weights),
+        Instruction::Kernel { op, inputs, weights, skip, .. } => (op, inputs, weights, skip),
         other => panic!("{other:?}"),
     }
 }
@@ -468,18 +467,14 @@ fn of_fused_kernels() {
     refused("fused", |plan| *fused(plan).0 = Op::LinearGeGlu, place, "the model has no geglu of `ffn_gate`");
     refused("fused", |plan| *fused(plan).0 = Op::Linear, place, "the model has no linear of");
     let one_matrix = |plan: &mut Plan| {
-        let (_, _, weights) = fused(plan);
+        let weights = fused(plan).2;
         weights[1] = weights[0].clone();
     };
     refused("fused", one_matrix, place, "the model has no swiglu of `ffn_gate`");
     let another_x = |plan: &mut Plan| "x".clone_into(&mut fused(plan).1[0]);
     refused("fused", another_x, place, "the model has no linear of");
     refused("fused", |plan| drop(fused(plan).2.pop()), place, "the model has no linear_swiglu of");
-    let skips = |plan: &mut Plan| match first(plan, 0, |instruction| op_is(instruction, "linear_swiglu")) {
-        Instruction::Kernel { skip, .. } => *skip = 1,
-        other => panic!("{other:?}"),
-    };
-    refused("fused", skips, place, "skips 1 query heads");
+    refused("fused", |plan| *fused(plan).3 = 1, place, "skips 1 query heads");
     let read_twice = |plan: &mut Plan| {
         let class = &mut plan.model.classes[1];
         let act = class.nodes.iter().position(|node| node.op == Op::SwiGlu).unwrap();

@@ -2,6 +2,7 @@
 //! was priced and that a replay runs. It knows bytes and ways, no time.
 
 use super::network::{Network, Way};
+use sailplan_codegen::ReduceOp;
 use sailplan_ir::{Algorithm, Bytes, CollectiveKind, Routing, RowShare, SailId, even_chunk};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -42,6 +43,7 @@ pub(crate) struct Turn {
 pub(crate) struct Collective<'a> {
     pub(crate) kind: CollectiveKind,
     pub(crate) algorithm: Algorithm,
+    pub(crate) op: Option<ReduceOp>,
     pub(crate) group: &'a [SailId],
     /// Of each rank its columns, or its share of the rows; empty when chunks are even.
     pub(crate) parts: &'a [u64],
@@ -120,7 +122,10 @@ impl<'a> Exchanges<'a> {
                 let share = RowShare::among(collective.parts, index).unwrap_or_default();
                 share.count(collective.rows).saturating_mul(collective.columns)
             }
-            Some(columns) => collective.rows.saturating_mul(*columns),
+            Some(&columns) => {
+                let wide = collective.op.map_or(Some(columns), |op| op.operand_columns(columns));
+                collective.rows.saturating_mul(wide.unwrap_or(columns))
+            }
             None => {
                 let whole = collective.rows.saturating_mul(collective.columns);
                 let even = even_chunk(whole, collective.group.len(), index);

@@ -146,7 +146,7 @@ impl<'a: 'b, 'b> Writer<'a, 'b> {
 
     /// A collective starts up like a kernel on each card.
     fn collective(&mut self, instruction: &'a Instruction) -> Result<Deed, SimulationError> {
-        let Instruction::Collective { kind, group, algorithm, buffer, into, parts, by, .. } = instruction else {
+        let Instruction::Collective { kind, op, group, algorithm, buffer, into, parts, by, .. } = instruction else {
             return Err(self.malformed("no collective"));
         };
         let (from, whole) = (self.buffer(buffer)?, self.buffer(into.as_ref().unwrap_or(buffer))?);
@@ -154,8 +154,8 @@ impl<'a: 'b, 'b> Writer<'a, 'b> {
         let rows = if by_rows { self.extents.tokens } else { whole.rows.size(self.extents) };
         let columns = whole.columns;
         let experts = by.as_ref().map(|by| (by.used, by.experts.as_slice()));
-        let (kind, algorithm) = (*kind, *algorithm);
-        let collective = Collective { kind, algorithm, group, parts, by_rows, experts, rows, columns };
+        let (kind, algorithm, op) = (*kind, *algorithm, *op);
+        let collective = Collective { kind, algorithm, op, group, parts, by_rows, experts, rows, columns };
         let turns = self.exchanges.turns(collective, self.sail.sail);
         let turns = turns.ok_or_else(|| self.malformed(&format!("no part in {algorithm} {kind} over {group:?}")))?;
         Ok(Deed::Exchange { start_up: self.plan.fleet.inline.kind(self.sail.sail).overhead, turns })

@@ -93,6 +93,7 @@ impl Case {
             ReduceOp::Avg => column(index).sum::<f32>() / all.len() as f32,
             ReduceOp::Max => column(index).fold(f32::NEG_INFINITY, f32::max),
             ReduceOp::Min => column(index).fold(f32::INFINITY, f32::min),
+            ReduceOp::Merge { .. } => unreachable!("merged by heads, in a test of its own"),
         };
         (0..all[0].len()).map(each).collect()
     }

@@ -2,7 +2,7 @@
 
 use crate::noise;
 use sailplan_executor::{Arenas, Buffer, Cache, Cpu, Device, Kernel, Operand, Step, Weight};
-use sailplan_ir::{Bytes, Constant, DType, Dim, Op, Pairs, Scores};
+use sailplan_ir::{Bytes, Constant, DType, Dim, Op, Pairs, PositionShare, Scores};
 
 /// A device with room for everything these tests do.
 pub(crate) fn device() -> Cpu {
@@ -105,7 +105,9 @@ pub(crate) fn attended(
     kv_columns: u64,
 ) -> Vec<f32> {
     let columns = kv_columns * 2;
-    let cache = |place: u64| Operand::Cache(Cache { offset: place << 16, rows: 16, columns: kv_columns, dtype });
+    let cache = |place: u64| {
+        Operand::Cache(Cache { offset: place << 16, rows: 16, share: PositionShare::ALL, columns: kv_columns, dtype })
+    };
     let (q, kv, out) = (buffer(0, columns), buffer(1, kv_columns), buffer(2, columns));
     for place in [0, 1] {
         cpu.write(kv, step, rows[1 + place as usize]).expect("fits");

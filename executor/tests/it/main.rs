@@ -4,6 +4,7 @@ mod collectives;
 mod experts;
 mod kernels;
 mod linear;
+mod positions;
 mod routed;
 mod transport;
 mod variants;

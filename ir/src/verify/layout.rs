@@ -46,6 +46,7 @@ fn check(template: &Graph, program: &Program, made: &Instruction) -> Result<(), 
                 Action::AllGather => matches!(input.layout, Layout::Sharded(_)) && made.layout == Layout::Whole,
                 Action::AllReduce => input.layout == Layout::Partial && made.layout == Layout::Whole,
                 Action::ReduceScatter => input.layout == Layout::Partial && matches!(made.layout, Layout::Sharded(_)),
+                Action::MergeScatter => input.layout == Layout::Unmerged && matches!(made.layout, Layout::Sharded(_)),
                 Action::Collect => {
                     matches!(input.layout, Layout::Whole | Layout::Sharded(_)) && made.layout == Layout::Host
                 }
@@ -117,6 +118,8 @@ pub fn layout_after(template: &Graph, node: NodeId, operands: &[Layout]) -> Opti
         None
     } else if row.contract.contains(cut) {
         Some(Layout::Partial)
+    } else if row.merge.is_some_and(|(summed, _)| summed == cut) {
+        Some(Layout::Unmerged)
     } else if row.split.contains(cut) || (cut == 't' && template.routes(&template[node])) {
         row.output().chars().position(|letter| letter == cut).map(|axis| Layout::Sharded(axis as u8))
     } else {

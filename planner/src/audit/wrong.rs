@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn drawn(random: &mut Random, axes: &[usize]) -> Dense {
+pub(super) fn drawn(random: &mut Random, axes: &[usize]) -> Dense {
     let mut made = Dense::zeros(axes);
     made.data.iter_mut().for_each(|number| *number = random.next());
     made

@@ -63,7 +63,7 @@ impl Station<'_> {
 
     fn branch(&self, allowed: Vec<Vec<usize>>, search: &mut Branching) {
         let tables = self.optimistic(&allowed);
-        let walk = Walk { trellis: &self.repertoire.trellis, tables: &tables, weights: self.weights };
+        let walk = Walk { trellis: self.repertoire.trellis(self.group.len()), tables: &tables, weights: self.weights };
         // At the root what is ahead is exact, so that only the path to the answer is looked at.
         let root = search.ahead.is_none();
         let ahead = search.ahead.get_or_insert_with(|| walk.ahead());

@@ -81,13 +81,17 @@ impl Floor<'_> {
         if ranks < 2 && matches!(fact.layout, Layout::Partial | Layout::Dispatched | Layout::Routed) {
             return None;
         }
-        let whole = self.rates.classes[class].whole[phase];
+        let mut whole = self.rates.classes[class].whole[phase];
         let kind = match way.action {
             WayAction::Compute(_) | WayAction::Slice => return self.kernel(phase, (class, number), way),
             WayAction::Leaf => return Some(self.leaf(phase, class)),
             WayAction::Collect => return Some(self.collect(phase, way.inputs[0])),
             WayAction::AllReduce => CollectiveKind::AllReduce,
             WayAction::ReduceScatter => CollectiveKind::ReduceScatter,
+            WayAction::MergeScatter => {
+                whole = self.choices.template.graph.unmerged(fact.tensor, whole);
+                CollectiveKind::ReduceScatter
+            }
             WayAction::AllGather => CollectiveKind::AllGather,
             WayAction::Dispatch => CollectiveKind::Dispatch,
             WayAction::Combine => CollectiveKind::Combine,
@@ -118,6 +122,11 @@ impl Floor<'_> {
             true => self.costs.extents(PHASES[phase]).tokens,
             false => domains.units(domain),
         };
+        let work =
+            |units: &dyn Fn(DomainId) -> u64| work_of(self.choices, (class, way), units, (self.costs, PHASES[phase])).0;
+        if kernel.domain.is_some_and(|domain| domains.is_positions(DomainId(domain as u32))) {
+            return Some(self.company.alone(work(&|_| ranks)));
+        }
         let units = kernel.domain.map_or(0, |domain| all(DomainId(domain as u32)));
         // What each rank has is rounded down.
         let sum = |all: u64, none: u64| (all + none * (ranks - 1)).saturating_sub(ranks);
@@ -128,8 +137,6 @@ impl Floor<'_> {
         if let Some(line) = &kernel.line {
             return Some(together(line.work(units), line.none));
         }
-        let work =
-            |units: &dyn Fn(DomainId) -> u64| work_of(self.choices, (class, way), units, (self.costs, PHASES[phase])).0;
         // Some rank has no less than an even share, and work never falls with the share.
         let share = units.div_ceil(ranks);
         let Some(cover) = kernel.cover else {

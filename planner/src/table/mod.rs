@@ -180,9 +180,15 @@ fn kernel(
 
 fn is_affine(choices: &Choices, way: &Way) -> bool {
     match way.action {
-        WayAction::Compute(node) => affine(choices.template.graph[node].op),
+        WayAction::Compute(node) => affine(choices.template.graph[node].op) && positions(choices, way).is_none(),
         _ => true,
     }
+}
+
+/// The domain of the positions that a way cuts.
+fn positions(choices: &Choices, way: &Way) -> Option<DomainId> {
+    let mut cut = way.inputs.iter().filter_map(|&input| choices.domain(input));
+    cut.find(|&domain| choices.template.domains.is_positions(domain))
 }
 
 /// Work of a kernel on a rank with so many units of each domain, and the type that decides its compute rate.
@@ -192,10 +198,16 @@ pub(crate) fn work_of(
     units: &dyn Fn(DomainId) -> u64,
     (costs, phase): (&CostModel<'_>, Phase),
 ) -> (Work, DType) {
-    let extents = match way.action {
+    let mut extents = match way.action {
         WayAction::Compute(node) => costs.extents_of(phase, choices.template.graph[node].op),
         _ => costs.extents(phase),
     };
+    if let (WayAction::Compute(node), Some(dealt)) = (way.action, positions(choices, way))
+        && choices.template.graph[node].op.appends()
+    {
+        // Of the new rows each rank reads those that it keeps.
+        extents.tokens = extents.tokens.div_ceil(units(dealt).max(1));
+    }
     let local = |class: usize| {
         let fact = choices.classes[class].fact;
         let units = choices.domain(class).map_or(0, units);
@@ -335,11 +347,15 @@ impl Pricing<'_> {
                 let tokens = self.site.costs.extents(PHASES[phase]).tokens;
                 self.slowest[phase][domain].iter().all(|&(_, share)| share < tokens)
             }
-            Some((domain, border)) => self.borders[domain] > 0 && self.borders[domain].is_multiple_of(border),
-            None => {
-                let alone = [Layout::Partial, Layout::Dispatched, Layout::Routed];
-                !alone.contains(&self.choices.classes[class].fact.layout) || self.site.group.len() > 1
+            Some((domain, _)) if domains.is_positions(DomainId(domain as u32)) => {
+                self.choices.by_positions(self.site.group.len())
             }
+            Some((domain, border)) => self.borders[domain] > 0 && self.borders[domain].is_multiple_of(border),
+            None => match self.choices.classes[class].fact.layout {
+                Layout::Partial | Layout::Dispatched | Layout::Routed => self.site.group.len() > 1,
+                Layout::Unmerged => self.choices.by_positions(self.site.group.len()),
+                _ => true,
+            },
         }
     }
 
@@ -363,10 +379,15 @@ impl Pricing<'_> {
             WayAction::Leaf | WayAction::Collect => {
                 return Some(self.site.price(self.choices, class, way, PHASES[phase]).price.time);
             }
-            WayAction::ReduceScatter if !self.disjoint(class) => return None,
+            WayAction::ReduceScatter | WayAction::MergeScatter if !self.disjoint(class) => return None,
             WayAction::AllGather if !self.disjoint(way.inputs[0]) => return None,
             WayAction::AllReduce => (CollectiveKind::AllReduce, rate.whole[phase].div_ceil(ranks), rate.whole[phase]),
             WayAction::ReduceScatter => (CollectiveKind::ReduceScatter, cut(class), rate.whole[phase]),
+            WayAction::MergeScatter => {
+                let tensor = self.choices.classes[class].fact.tensor;
+                let wide = |elements| self.choices.template.graph.unmerged(tensor, elements);
+                (CollectiveKind::ReduceScatter, wide(cut(class)), wide(rate.whole[phase]))
+            }
             WayAction::AllGather => (CollectiveKind::AllGather, cut(way.inputs[0]), rate.whole[phase]),
             WayAction::Dispatch => (CollectiveKind::Dispatch, self.block(phase, class, way)?, rate.whole[phase]),
             WayAction::Combine => (CollectiveKind::Combine, self.block(phase, class, way)?, rate.whole[phase]),

@@ -100,6 +100,13 @@ fn swift_and_slow(sails: u16) -> Verified<Fleet> {
     fleet.verify().unwrap()
 }
 
+/// The same, so that caches are cut by positions where there are too few heads.
+fn slowest(sails: u16) -> Verified<Fleet> {
+    let mut fleet = slow(sails).into_inner();
+    fleet.kinds.values_mut().for_each(|kind| kind.bandwidth = BytesPerSecond(1_000_000));
+    fleet.verify().unwrap()
+}
+
 type Stages<'a> = &'a [(std::ops::Range<usize>, std::ops::Range<usize>)];
 
 struct Maker {
@@ -153,6 +160,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Maker::new("swift links", dense()).on(&swift()),
         Maker::new("slow memories", dense()).on(&slow(2)),
         Maker::new("slow memories of three", tied()).on(&slow(3)),
+        Maker::new("parts of the context", Tiny { kv_heads: 1, ..dense() }).on(&slowest(3)),
         Maker::new("experts in slow memories", mixture()).on(&slow(3)),
         sent("experts sent rows").on(&swift_and_slow(4)),
         sent("experts sent rows of two").on(&swift_and_slow(2)),

@@ -98,7 +98,7 @@ fn collective(instruction: &mut Instruction, Words { names, sails }: &Words, num
     }
     match numbers.below(10) {
         0 => *kind = *numbers.pick(&[CollectiveKind::ALL.as_slice(), &CollectiveKind::ROUTED].concat()).unwrap(),
-        1 => *op = *numbers.pick(&[None, Some(ReduceOp::Avg), Some(ReduceOp::Max), Some(ReduceOp::Min)]).unwrap(),
+        1 => *op = other_reduce(*op, numbers),
         2 => group.reverse(),
         3 => drop(group.pop()),
         4 if group.len() > 2 => group.swap(0, 2),
@@ -122,6 +122,16 @@ fn gated(by: &mut Option<Gated>, names: &[String], numbers: &mut Numbers) {
         3 => nudge(&mut said.experts, numbers),
         _ => rename(std::slice::from_mut(&mut said.gates), names, numbers),
     }
+}
+
+fn other_reduce(op: Option<ReduceOp>, numbers: &mut Numbers) -> Option<ReduceOp> {
+    let other = match op {
+        Some(ReduceOp::Merge { head_dim }) => {
+            [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Merge { head_dim: head_dim * 2 }]
+        }
+        _ => [ReduceOp::Avg, ReduceOp::Max, ReduceOp::Min],
+    };
+    numbers.pick(&[None, Some(other[0]), Some(other[1]), Some(other[2])]).copied().flatten()
 }
 
 fn nudge(parts: &mut [u64], numbers: &mut Numbers) {

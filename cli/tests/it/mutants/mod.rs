@@ -50,7 +50,7 @@ fn the_plans_have_everything() {
     let plans: Vec<&Plan> = cases.iter().map(|case| &*case.plan).collect();
     let shown = plans.iter().map(|plan| format!("{:?}", plan.sails)).collect::<String>();
     let words = "Kernel Slice Collective Send Recv Stream HostRecv HostSend AllGather AllReduce ReduceScatter Broadcast \
-                 Experts Cut Dispatch Combine";
+                 Merge Experts Cut Positions Dispatch Combine";
     let missing: Vec<&str> = words.split_whitespace().filter(|word| !shown.contains(word)).collect();
     assert!(missing.is_empty(), "no plan has {missing:?}");
     assert!(shown.contains("streamed: true") && shown.contains("from: Some("), "nothing is streamed or handed on");

@@ -3,7 +3,7 @@
 use super::change::Words;
 use super::numbers::Numbers;
 use sailplan_codegen::{Load, Plan, Program, Resident, SailPlan, Slice};
-use sailplan_ir::{Bytes, Constant, DType, Dim, Op, Picoseconds, Role, RowShare, Wire};
+use sailplan_ir::{Bytes, Constant, DType, Dim, Op, Picoseconds, PositionShare, Role, RowShare, Wire};
 
 /// Changes, drops, copies or exchanges one of a list; `fields` changes one thing inside.
 fn item<T: Clone + std::fmt::Debug>(
@@ -78,7 +78,17 @@ fn slice(slice: Slice, numbers: &mut Numbers) -> Slice {
             3 => Slice::Cut { axis, start, end: numbers.near(end) },
             _ => Slice::Cut { axis, start: start + (end - start), end: end + (end - start) },
         },
+        Slice::Positions(share) => match numbers.below(4) {
+            0 => Slice::Whole,
+            1 => Slice::Cut { axis: 0, start: 0, end: numbers.near(16) },
+            2 => positions((share.first() + 1) % share.of(), share.of()),
+            _ => positions(share.first(), share.of() + 1),
+        },
     }
+}
+
+fn positions(first: u64, of: u64) -> Slice {
+    PositionShare::new(first, of).map_or(Slice::Whole, Slice::Positions)
 }
 
 pub(crate) fn load(loads: &mut Vec<Load>, words: &Words, numbers: &mut Numbers) -> String {

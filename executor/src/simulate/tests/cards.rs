@@ -41,8 +41,17 @@ impl Bench {
         let places = self.group.iter().map(|&sail| (sail, sail.index())).collect();
         let mut exchanges = Exchanges::new(&self.network, ELEMENT, &places);
         let columns = whole.0 / ELEMENT;
-        let collective =
-            Collective { kind, algorithm, group: &self.group, parts, by_rows: false, experts: None, rows: 1, columns };
+        let collective = Collective {
+            kind,
+            algorithm,
+            op: None,
+            group: &self.group,
+            parts,
+            by_rows: false,
+            experts: None,
+            rows: 1,
+            columns,
+        };
         let turns = self.group.iter().map(|&sail| exchanges.turns(collective, sail).unwrap());
         turns.map(|turns| act(Occupation::Links, Deed::Exchange { start_up: micros(1), turns })).collect()
     }
