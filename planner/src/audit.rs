@@ -281,8 +281,8 @@ impl Audit<'_> {
                 let local = |rank: usize| {
                     let operands: Vec<&Dense> = inputs.iter().map(|family| &family[rank]).collect();
                     let facts = way.inputs.iter().map(|&input| self.choices.classes[input].fact);
-                    let shares = facts.filter_map(|fact| self.positions(fact.tensor, fact.layout, rank));
-                    if let Some(share) = shares.last() {
+                    let mut shares = facts.filter_map(|fact| self.positions(fact.tensor, fact.layout, rank));
+                    if let Some(share) = shares.next() {
                         return positions::evaluate(op, &operands, share);
                     }
                     evaluate(op, &operands, self.first(op, way, rank))
