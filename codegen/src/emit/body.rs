@@ -281,7 +281,7 @@ impl Lower<'_> {
         };
         let template = self.local.template();
         let mut elements = template[made.tensor].elements(self.local.view.limit);
-        let mut op = (kind != CollectiveKind::AllGather).then_some(ReduceOp::Sum);
+        let mut op = (!matches!(kind, CollectiveKind::AllGather | CollectiveKind::Dispatch)).then_some(ReduceOp::Sum);
         if made.action == Action::MergeScatter {
             elements = template.unmerged(made.tensor, elements);
             op = Some(self.merge(made.tensor)?);

@@ -11,8 +11,9 @@ pub(crate) fn result(node: &Node, skip: u64, (share, parts): (PositionShare, &[P
     let row = node.op.row();
     let first = |index: usize| row.letters(Operand::Input(index)).chars().next();
     let letter = parts.iter().position(|part| matches!(part, Part::Positions(_))).and_then(first);
-    let merges = row.merge.map(|(letter, _)| letter) == letter;
-    if letter.is_none_or(|letter| !merges && !row.split.contains(letter)) || skip > 0 {
+    let merges = letter.is_some() && row.merge.map(|(letter, _)| letter) == letter;
+    let keeps = node.op.appends() && letter.is_some_and(|letter| row.split.contains(letter));
+    if !merges && !keeps || skip > 0 {
         return Err(format!("{} needs all positions", row.name));
     }
     for (index, part) in parts.iter().enumerate() {
