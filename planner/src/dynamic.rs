@@ -415,7 +415,7 @@ impl<'a> Stages<'a> {
 }
 
 /// Weights and caches of one segment of a class.
-fn bytes(space: &Space<'_>, repertoire: &Repertoire) -> Bytes {
+pub(crate) fn bytes(space: &Space<'_>, repertoire: &Repertoire) -> Bytes {
     let graph = &repertoire.choices.template.graph;
     let limit = space.costs.request.decode_limit();
     let held = [Role::Weight, Role::Cache].into_iter().flat_map(|role| graph.with_role(role));

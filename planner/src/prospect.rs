@@ -2,14 +2,14 @@
 //! walk, the fastest point of a group takes many and more to price, and of the intervals of a long order of unlike cards
 //! most are hopeless: a chain through them takes longer, even so, than another one that is known.
 
-use crate::dynamic::Cut;
+use crate::dynamic::{self, Cut};
 use crate::paths::Walk;
 use crate::program;
 use crate::repertoire::Repertoire;
 use crate::space::{Interval, Space, sails};
 use crate::table::{Company, floors};
-use sailplan_ir::{BytesPerSecond, FlopsPerSecond, Links, Picoseconds, SailId};
-use std::collections::BTreeMap;
+use sailplan_ir::{Bytes, BytesPerSecond, FlopsPerSecond, Links, Picoseconds, SailId};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Groups of one size share a bound when their sums of rates lie in the same part, of so many, of the largest there could be.
 const PARTS: u64 = 48;
@@ -25,6 +25,8 @@ pub(crate) struct Prospects {
     groups: Vec<Outlook>,
     /// By segment, its class.
     classes: Vec<usize>,
+    /// Weights and caches of all segments before one, each once.
+    bytes: Vec<Bytes>,
     cards: usize,
     /// The shortest message between two cards, as a part of the objective.
     hop: u64,
@@ -36,6 +38,8 @@ struct Outlook {
     /// By class, one segment of it; `None` where it cannot run.
     least: Vec<Option<u64>>,
     spread: u64,
+    /// What it has room for; `None` where memory is left out of account.
+    room: Option<Bytes>,
 }
 
 /// What a chain with a segment of a class on a group takes at least.
@@ -66,6 +70,46 @@ impl Through {
     }
 }
 
+/// Runs of segments on one group.
+struct Runs {
+    /// Times of all segments before one.
+    sums: Vec<u64>,
+    /// For each end of a run, the first segment with which it may begin; the end itself where none may end there.
+    first: Vec<usize>,
+}
+
+impl Runs {
+    /// What runs that begin with a segment are told apart by, when so much time has passed.
+    fn from(&self, first: usize, time: u64) -> u64 {
+        time.saturating_add(self.sums[self.sums.len() - 1] - self.sums[first])
+    }
+
+    /// The time that has passed at a run's end.
+    fn until(&self, from: u64, end: usize) -> u64 {
+        if from == u64::MAX { from } else { from - (self.sums[self.sums.len() - 1] - self.sums[end]) }
+    }
+}
+
+/// The least of times with places, which are added in one order and forgotten in the same.
+#[derive(Clone, Default)]
+struct Least(VecDeque<(u64, usize)>);
+
+impl Least {
+    /// Of equal ones the one that was added first counts.
+    fn add(&mut self, time: u64, place: usize) {
+        while self.0.pop_back_if(|known| known.0 > time).is_some() {}
+        self.0.push_back((time, place));
+    }
+
+    fn forget(&mut self, past: impl Fn(usize) -> bool) {
+        while self.0.pop_front_if(|known| past(known.1)).is_some() {}
+    }
+
+    fn least(&self) -> Option<(u64, usize)> {
+        self.0.front().copied()
+    }
+}
+
 /// The cheapest known way to have so many segments placed.
 #[derive(Clone, Copy)]
 struct Reached {
@@ -91,15 +135,23 @@ impl Prospects {
         let outlook = |(group, part): (&Interval, &(usize, u64))| {
             let spread = space.broadcast(group);
             let spread = space.weighted(spread.prefill, spread.decode).0;
-            Outlook { group: group.clone(), least: bounds[part].clone(), spread }
+            let room = Some(space.room(group)).filter(|_| !space.relaxed && !space.stream);
+            Outlook { group: group.clone(), least: bounds[part].clone(), spread, room }
         };
+        let classes: Vec<usize> = space.model.segments.iter().map(|segment| segment.class.index()).collect();
+        let each: Vec<Bytes> = space.repertoires.iter().map(|repertoire| dynamic::bytes(space, repertoire)).collect();
+        let sums = classes.iter().scan(Bytes(0), |sum, &class| {
+            *sum += each[class];
+            Some(*sum)
+        });
         let message = |card: usize| {
             let message = space.message(SailId(card as u16 - 1), SailId(card as u16));
             space.weighted(message.prefill, message.decode).0
         };
         Self {
             groups: groups.iter().zip(&parts).map(outlook).collect(),
-            classes: space.model.segments.iter().map(|segment| segment.class.index()).collect(),
+            bytes: std::iter::once(Bytes(0)).chain(sums).collect(),
+            classes,
             cards: space.cards,
             hop: (1..space.cards).map(message).min().unwrap_or(0),
         }
@@ -150,24 +202,44 @@ impl Prospects {
     /// By class, the least time of a chain with a segment of it on a group, from what chains take to come to its start and
     /// to go on from its end.
     fn with(&self, outlook: &Outlook, before: &[u64], after: &[u64]) -> Vec<u64> {
+        let runs = self.runs(outlook);
         let mut through = vec![u64::MAX; outlook.least.len()];
-        // Since the group's first segment, least of all first segments; and of those with a segment of each class.
-        let (mut open, mut with): (u64, Vec<u64>) = (u64::MAX, vec![u64::MAX; outlook.least.len()]);
+        // Of each class, the first segments of runs that have one of it.
+        let mut open: Vec<(Least, usize)> = vec![(Least::default(), 0); outlook.least.len()];
         for (segment, &class) in self.classes.iter().enumerate() {
-            open = open.min(self.arriving(outlook, segment, before));
-            let Some(time) = outlook.least[class] else {
-                open = u64::MAX;
-                with.fill(u64::MAX);
-                continue;
-            };
-            with[class] = open;
-            open = open.saturating_add(time);
-            for (through, with) in through.iter_mut().zip(&mut with) {
-                *with = with.saturating_add(time);
-                *through = (*through).min(with.saturating_add(after[segment + 1]));
+            let (firsts, next) = &mut open[class];
+            for first in *next..=segment {
+                firsts.add(runs.from(first, self.arriving(outlook, first, before)), first);
+            }
+            *next = segment + 1;
+            for (through, (firsts, _)) in through.iter_mut().zip(&mut open) {
+                firsts.forget(|first| first < runs.first[segment + 1]);
+                let time = firsts.least().map_or(u64::MAX, |(time, _)| runs.until(time, segment + 1));
+                *through = (*through).min(time.saturating_add(after[segment + 1]));
             }
         }
         through
+    }
+
+    /// What runs of segments take on a group, and which it may have.
+    fn runs(&self, outlook: &Outlook) -> Runs {
+        let mut sums = vec![0_u64];
+        let mut first = vec![0];
+        let mut start = 0;
+        for (segment, &class) in self.classes.iter().enumerate() {
+            let time = outlook.least[class];
+            sums.push(sums[segment].saturating_add(time.unwrap_or(0)));
+            if time.is_none() {
+                start = segment + 1;
+            }
+            let full =
+                |start: usize| outlook.room.is_some_and(|room| self.bytes[segment + 1] - self.bytes[start] > room);
+            while full(start) {
+                start += 1;
+            }
+            first.push(start);
+        }
+        Runs { sums, first }
     }
 
     /// Until a group has the value that its first segment takes.
@@ -192,17 +264,15 @@ impl Prospects {
                 start = Some(outlook.group.start);
                 before = self.until(&reached, outlook.group.start);
             }
-            let mut open = (u64::MAX, 0);
-            for (segment, &class) in self.classes.iter().enumerate() {
-                open = open.min((self.arriving(outlook, segment, &before), segment));
-                let Some(time) = outlook.least[class] else {
-                    open = (u64::MAX, 0);
-                    continue;
-                };
-                open.0 = open.0.saturating_add(time);
+            let (runs, mut firsts) = (self.runs(outlook), Least::default());
+            for segment in 0..self.classes.len() {
+                firsts.add(runs.from(segment, self.arriving(outlook, segment, &before)), segment);
+                firsts.forget(|first| first < runs.first[segment + 1]);
+                let Some((time, first)) = firsts.least() else { continue };
+                let time = runs.until(time, segment + 1);
                 let slot = &mut reached[outlook.group.end][segment + 1];
-                if open.0 < slot.time {
-                    *slot = Reached { time: open.0, last: Some((number, open.1)) };
+                if time < slot.time {
+                    *slot = Reached { time, last: Some((number, first)) };
                 }
             }
         }
@@ -223,12 +293,13 @@ impl Prospects {
             ahead[start] = ahead[start + 1].clone();
             ahead[start][segments] = 0;
             while let Some(outlook) = groups.next_if(|outlook| outlook.group.start == start) {
-                let mut open = u64::MAX;
-                for (segment, &class) in self.classes.iter().enumerate().rev() {
-                    open = open.min(ahead[outlook.group.end][segment + 1]);
-                    open = outlook.least[class].map_or(u64::MAX, |time| open.saturating_add(time));
+                let (runs, mut ends) = (self.runs(outlook), Least::default());
+                for segment in (0..segments).rev() {
+                    ends.add(ahead[outlook.group.end][segment + 1].saturating_add(runs.sums[segment + 1]), segment + 1);
+                    ends.forget(|end| runs.first[end] > segment);
+                    let Some((time, _)) = ends.least().filter(|least| least.0 < u64::MAX) else { continue };
                     let slot = &mut ahead[start][segment];
-                    *slot = (*slot).min(open.saturating_add(self.message(outlook, segment)));
+                    *slot = (*slot).min((time - runs.sums[segment]).saturating_add(self.message(outlook, segment)));
                 }
             }
         }
