@@ -6,10 +6,11 @@ use crate::dynamic::{self, Cut};
 use crate::paths::Walk;
 use crate::program;
 use crate::repertoire::Repertoire;
-use crate::space::{Interval, Space, sails};
+use crate::space::{Bounds, Interval, Space, sails};
 use crate::table::{Company, floors};
 use sailplan_ir::{Bytes, BytesPerSecond, FlopsPerSecond, Links, Picoseconds, SailId};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 /// Groups of one size share a bound when their sums of rates lie in the same part, of so many, of the largest there could be.
 const PARTS: u64 = 48;
@@ -40,6 +41,9 @@ struct Outlook {
     spread: u64,
     /// What it has room for; `None` where memory is left out of account.
     room: Option<Bytes>,
+    /// What groups share that cost the same.
+    key: Bounds,
+    runs: Rc<Runs>,
 }
 
 /// What a chain with a segment of a class on a group takes at least.
@@ -71,6 +75,7 @@ impl Through {
 }
 
 /// Runs of segments on one group.
+#[derive(Default)]
 struct Runs {
     /// Times of all segments before one.
     sums: Vec<u64>,
@@ -79,6 +84,11 @@ struct Runs {
 }
 
 impl Runs {
+    /// Whether any run may be had.
+    fn open(&self) -> bool {
+        self.first.last() == Some(&0)
+    }
+
     /// What runs that begin with a segment are told apart by, when so much time has passed.
     fn from(&self, first: usize, time: u64) -> u64 {
         time.saturating_add(self.sums[self.sums.len() - 1] - self.sums[first])
@@ -136,7 +146,8 @@ impl Prospects {
             let spread = space.broadcast(group);
             let spread = space.weighted(spread.prefill, spread.decode).0;
             let room = Some(space.room(group)).filter(|_| !space.relaxed && !space.stream);
-            Outlook { group: group.clone(), least: bounds[part].clone(), spread, room }
+            let (least, runs) = (bounds[part].clone(), Rc::default());
+            Outlook { group: group.clone(), least, spread, room, key: space.key(group), runs }
         };
         let classes: Vec<usize> = space.model.segments.iter().map(|segment| segment.class.index()).collect();
         let each: Vec<Bytes> = space.repertoires.iter().map(|repertoire| dynamic::bytes(space, repertoire)).collect();
@@ -148,13 +159,15 @@ impl Prospects {
             let message = space.message(SailId(card as u16 - 1), SailId(card as u16));
             space.weighted(message.prefill, message.decode).0
         };
-        Self {
+        let mut prospects = Self {
             groups: groups.iter().zip(&parts).map(outlook).collect(),
             bytes: std::iter::once(Bytes(0)).chain(sums).collect(),
             classes,
             cards: space.cards,
             hop: (1..space.cards).map(message).min().unwrap_or(0),
-        }
+        };
+        prospects.run();
+        prospects
     }
 
     /// Exact times take the place of bounds on the groups that `times` knows.
@@ -164,6 +177,18 @@ impl Prospects {
                 outlook.least = times.into_iter().map(|time| time.map(|time| time.0)).collect();
             }
         }
+        self.run();
+    }
+
+    /// Works out what runs of segments take, once for groups that cost the same.
+    fn run(&mut self) {
+        let mut known: BTreeMap<Bounds, Rc<Runs>> = BTreeMap::new();
+        let mut groups = std::mem::take(&mut self.groups);
+        for outlook in &mut groups {
+            let runs = known.entry(outlook.key).or_insert_with(|| Rc::new(self.runs(outlook)));
+            outlook.runs = Rc::clone(runs);
+        }
+        self.groups = groups;
     }
 
     /// The chain that takes least by what is known.
@@ -202,7 +227,7 @@ impl Prospects {
     /// By class, the least time of a chain with a segment of it on a group, from what chains take to come to its start and
     /// to go on from its end.
     fn with(&self, outlook: &Outlook, before: &[u64], after: &[u64]) -> Vec<u64> {
-        let runs = self.runs(outlook);
+        let runs = &outlook.runs;
         let mut through = vec![u64::MAX; outlook.least.len()];
         // Of each class, the first segments of runs that have one of it.
         let mut open: Vec<(Least, usize)> = vec![(Least::default(), 0); outlook.least.len()];
@@ -264,19 +289,36 @@ impl Prospects {
                 start = Some(outlook.group.start);
                 before = self.until(&reached, outlook.group.start);
             }
-            let (runs, mut firsts) = (self.runs(outlook), Least::default());
-            for segment in 0..self.classes.len() {
-                firsts.add(runs.from(segment, self.arriving(outlook, segment, &before)), segment);
-                firsts.forget(|first| first < runs.first[segment + 1]);
-                let Some((time, first)) = firsts.least() else { continue };
-                let time = runs.until(time, segment + 1);
-                let slot = &mut reached[outlook.group.end][segment + 1];
-                if time < slot.time {
-                    *slot = Reached { time, last: Some((number, first)) };
-                }
-            }
+            self.extend(outlook, (number, &before), &mut reached[outlook.group.end]);
         }
         reached
+    }
+
+    /// Tries every run of segments on a group.
+    fn extend(&self, outlook: &Outlook, (number, before): (usize, &[u64]), reached: &mut [Reached]) {
+        let runs = &outlook.runs;
+        let mut try_one = |end: usize, time: u64, first: usize| {
+            if time < reached[end].time {
+                reached[end] = Reached { time, last: Some((number, first)) };
+            }
+        };
+        if runs.open() {
+            let mut open = (u64::MAX, 0);
+            for (segment, sums) in runs.sums.windows(2).enumerate() {
+                open = open.min((self.arriving(outlook, segment, before), segment));
+                open.0 = open.0.saturating_add(sums[1] - sums[0]);
+                try_one(segment + 1, open.0, open.1);
+            }
+            return;
+        }
+        let mut firsts = Least::default();
+        for segment in 0..self.classes.len() {
+            firsts.add(runs.from(segment, self.arriving(outlook, segment, before)), segment);
+            firsts.forget(|first| first < runs.first[segment + 1]);
+            if let Some((time, first)) = firsts.least() {
+                try_one(segment + 1, runs.until(time, segment + 1), first);
+            }
+        }
     }
 
     fn until(&self, reached: &[Vec<Reached>], card: usize) -> Vec<u64> {
@@ -293,7 +335,7 @@ impl Prospects {
             ahead[start] = ahead[start + 1].clone();
             ahead[start][segments] = 0;
             while let Some(outlook) = groups.next_if(|outlook| outlook.group.start == start) {
-                let (runs, mut ends) = (self.runs(outlook), Least::default());
+                let (runs, mut ends) = (&outlook.runs, Least::default());
                 for segment in (0..segments).rev() {
                     ends.add(ahead[outlook.group.end][segment + 1].saturating_add(runs.sums[segment + 1]), segment + 1);
                     ends.forget(|end| runs.first[end] > segment);
